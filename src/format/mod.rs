@@ -1,0 +1,31 @@
+//! Format 1: the on-disk truth, as pure functions between bytes and records.
+//!
+//! No files, no clock, no logging. `icecore-format(5)` states the same for readers without Rust.
+//! Parsers take bytes, check and cap everything, and return [`Malformed`]; they never panic.
+
+mod config;
+mod extents;
+pub mod frame;
+mod ids;
+mod key;
+pub mod limits;
+mod malformed;
+mod object;
+mod snapshot;
+mod tree;
+pub(crate) mod wire;
+
+pub use config::{Chunking, Config, StoredConfig};
+pub use extents::{Extent, ExtentPage, cut_after as extent_cut_after};
+pub use frame::{FrameKind, Seal};
+pub use ids::{ChunkId, KeyId, PackId, RepositoryId, SegmentId, SnapshotId};
+pub use key::{Beat, Derivation, KeySlot};
+pub use malformed::Malformed;
+pub use object::{
+    ChunkEntry, Contents, Folder, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, checksum16,
+};
+pub use snapshot::{Added, Commit, Snapshot, Source, Trouble};
+pub use tree::{
+    Body, ChunkClass, Content, File, HardLink, Leaf, Node, Owner, PageRef, Time, Totals, TreePage,
+    Xattr, cut_after as tree_cut_after,
+};

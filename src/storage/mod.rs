@@ -1,0 +1,135 @@
+//! Where objects live: one small blocking trait over object names.
+//!
+//! Objects are written once, whole, create-only, under a name never used again; nothing is edited
+//! in place. That one rule is what every protocol above relies on. Parsing and trust are not this
+//! layer's business: it moves bytes and names failures.
+
+use std::fmt;
+
+use crate::format::{Folder, ObjectKey};
+
+/// What a storage can fail with. Each variant names the object.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// No such object.
+    #[error("{object} does not exist")]
+    NotFound {
+        /// Which.
+        object: ObjectKey,
+    },
+    /// An object of that name exists already; nothing was written.
+    #[error("{object} exists already")]
+    AlreadyExists {
+        /// Which.
+        object: ObjectKey,
+    },
+    /// The object is shorter than the range asked for.
+    #[error("{object} ends at byte {len}, bytes {offset} to {end} were asked for")]
+    Short {
+        /// Which.
+        object: ObjectKey,
+        /// First byte asked for.
+        offset: u64,
+        /// One past the last byte asked for.
+        end: u64,
+        /// The object's real length.
+        len: u64,
+    },
+    /// The object is longer than its kind may be.
+    #[error("{object} has {len} bytes, at most {max} are allowed")]
+    TooLong {
+        /// Which.
+        object: ObjectKey,
+        /// Its length.
+        len: u64,
+        /// The cap.
+        max: u64,
+    },
+    /// The medium is full; nothing was written under the object's name.
+    #[error("no space left for {object} in {location}")]
+    Full {
+        /// Which.
+        object: ObjectKey,
+        /// The storage.
+        location: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// Any other failure of the medium.
+    #[error("cannot {action} {what} in {location}")]
+    Io {
+        /// The verb: read, write, list, delete.
+        action: &'static str,
+        /// Object or folder.
+        what: String,
+        /// The storage.
+        location: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// An earlier write or fsync failed; this writer refuses everything from then on, since what
+    /// reached the disk is unknown.
+    #[error("an earlier write to {location} failed, nothing more is written")]
+    Poisoned {
+        /// The storage.
+        location: String,
+    },
+}
+
+impl StorageError {
+    /// Whether the object simply is not there.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the name was taken.
+    #[must_use]
+    pub const fn is_already_exists(&self) -> bool {
+        matches!(self, Self::AlreadyExists { .. })
+    }
+
+    /// Whether the object's own length is wrong: damage, not a failing medium.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Short { .. } | Self::TooLong { .. })
+    }
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name below the repository's root.
+    pub name: String,
+    /// What the name means; `None` for a stranger.
+    pub key: Option<ObjectKey>,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// A place for objects. Methods block; implementations are shared between threads.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// For messages: a path or URL.
+    fn location(&self) -> String;
+
+    /// Writes a new object, durable when this returns. Never replaces: `AlreadyExists`.
+    fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Reads a whole object of at most `max` bytes; a longer one is `TooLong`, unread.
+    fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Reads exactly `len` bytes from `offset`; `Short` where the object ends before.
+    fn read_at(&self, key: &ObjectKey, offset: u64, len: usize) -> Result<Vec<u8>, StorageError>;
+
+    /// Length of an object in bytes.
+    fn len(&self, key: &ObjectKey) -> Result<u64, StorageError>;
+
+    /// All objects of a folder, sorted by name; temporary files of running writes are left out.
+    fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError>;
+
+    /// Removes an object; `NotFound` where it is not there.
+    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
+
+    /// The object as a local file, for mapping; `None` where the storage is not local.
+    fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError>;
+}
