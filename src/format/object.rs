@@ -15,13 +15,14 @@
 //!      9    1  kind: 1 data pack, 2 meta pack, 3 index segment
 //!     10    1  seal: 0 plain, 1 AES-256-GCM
 //!     11    5  zero
-//!     16   32  salt, random: makes every object's bytes, id and sealing key its own
+//!     16   16  salt, random: makes every object's bytes, id and sealing key its own
+//!     32   16  repository id: an object of another repository is told apart without a key
 //!     48   16  checksum: first 16 bytes of BLAKE3(header[0..48])
 //! ```
 
 use std::fmt;
 
-use super::{ChunkId, KeyId, Malformed, PackId, Seal, SegmentId, SnapshotId};
+use super::{ChunkId, KeyId, Malformed, PackId, RepositoryId, Seal, SegmentId, SnapshotId};
 
 /// Names one stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,7 +179,9 @@ pub struct ObjectHeader {
     /// How it is protected.
     pub seal: Seal,
     /// Random; the sealing key is derived from it.
-    pub salt: [u8; 32],
+    pub salt: [u8; 16],
+    /// The repository that it belongs to.
+    pub repository: RepositoryId,
 }
 
 impl ObjectHeader {
@@ -197,6 +200,7 @@ impl ObjectHeader {
         bytes.extend_from_slice(&magic);
         bytes.extend_from_slice(&[VERSION, kind, self.seal as u8, 0, 0, 0, 0, 0]);
         bytes.extend_from_slice(&self.salt);
+        bytes.extend_from_slice(&self.repository.0);
         let sum = checksum16(&bytes);
         bytes.extend_from_slice(&sum);
         let mut header = [0; OBJECT_HEADER_LEN];
@@ -230,9 +234,13 @@ impl ObjectHeader {
         }
         let seal = Seal::from_byte(seal)
             .ok_or_else(|| Malformed::at(10, format!("unknown seal {seal}")))?;
-        let (_, salt) = head.split_at(16);
-        let salt = *salt.first_chunk().ok_or_else(|| Malformed::at(16, "salt is cut short"))?;
-        Ok(Self { contents: expected, seal, salt })
+        let (_, rest) = head.split_at(16);
+        let (salt, repository) = rest.split_at(16);
+        let field = |bytes: &[u8]| -> Result<[u8; 16], Malformed> {
+            bytes.first_chunk().copied().ok_or_else(|| Malformed::at(16, "header is cut short"))
+        };
+        let (salt, repository) = (field(salt)?, RepositoryId(field(repository)?));
+        Ok(Self { contents: expected, seal, salt, repository })
     }
 }
 
@@ -282,7 +290,12 @@ mod tests {
     #[test]
     fn every_flipped_header_bit_is_noticed() {
         let contents = Contents::Pack(PackKind::Data);
-        let header = ObjectHeader { contents, seal: Seal::Plain, salt: [9; 32] };
+        let header = ObjectHeader {
+            contents,
+            seal: Seal::Plain,
+            salt: [9; 16],
+            repository: RepositoryId([7; 16]),
+        };
         let bytes = header.encode();
         assert_eq!(ObjectHeader::decode(contents, &bytes), Ok(header));
         for bit in 0..bytes.len() * 8 {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameKind, Leaf, Malformed, Node, SnapshotId, Time, Totals, limits, wire};
+use super::{
+    FrameKind, Leaf, Malformed, Node, RepositoryId, SnapshotId, Time, Totals, limits, wire,
+};
 
 /// The commit point of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,16 +109,24 @@ impl Snapshot {
 }
 
 impl Commit {
-    /// The record as the payload of a [`FrameKind::Snapshot`] frame.
+    /// The record as the payload of a [`FrameKind::Snapshot`] frame: the repository's id, so that
+    /// another repository's snapshot is told apart, then the commit.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        wire::encode(self)
+    pub fn encode(&self, repository: RepositoryId) -> Vec<u8> {
+        wire::encode(&(repository, self))
     }
 
-    /// Decodes and checks the record that stands under `id`.
-    pub fn decode(payload: &[u8], id: SnapshotId) -> Result<Self, Malformed> {
+    /// Decodes and checks the record that stands under `id` in `repository`.
+    pub fn decode(
+        payload: &[u8],
+        repository: RepositoryId,
+        id: SnapshotId,
+    ) -> Result<Self, Malformed> {
         debug_assert!(payload.len() <= FrameKind::Snapshot.payload_max());
-        let commit: Self = wire::decode(payload)?;
+        let (stated, commit): (RepositoryId, Self) = wire::decode(payload)?;
+        if stated != repository {
+            return Err(Malformed::at(0, format!("it belongs to repository {stated}")));
+        }
         if let Self::Snapshot(snapshot) = &commit {
             snapshot.check(id).map_err(|what| Malformed::at(0, what))?;
         }

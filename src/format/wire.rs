@@ -22,7 +22,7 @@ fn layout() -> impl bincode::config::Config {
 ///
 /// # Panics
 /// Only on a record that format 1 cannot hold (over 32 MiB); callers check their caps first.
-pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     match bincode::serde::encode_to_vec(record, layout()) {
         Ok(bytes) => bytes,
         Err(err) => panic!("record cannot be encoded: {err}"),
@@ -30,7 +30,7 @@ pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Decodes exactly one record that fills all of `bytes`.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     let (record, used) = bincode::serde::decode_from_slice(bytes, layout())
         .map_err(|err| Malformed::at(0, format!("record does not decode ({err})")))?;
     if used == bytes.len() {
