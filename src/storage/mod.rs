@@ -4,9 +4,21 @@
 //! in place. That one rule is what every protocol above relies on. Parsing and trust are not this
 //! layer's business: it moves bytes and names failures.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::format::{Folder, ObjectKey};
+
+#[cfg(test)]
+mod conformance;
+mod fault;
+mod local;
+mod memory;
+mod record;
+
+pub use fault::{CutPoint, CutSteps, FaultStorage, When};
+pub use local::LocalStorage;
+pub use memory::{MemoryStorage, Objects};
+pub use record::{Operation, RecordStorage};
 
 /// What a storage can fail with. Each variant names the object.
 #[derive(Debug, thiserror::Error)]
@@ -132,4 +144,38 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// The object as a local file, for mapping; `None` where the storage is not local.
     fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError>;
+}
+
+impl<T: Storage + ?Sized> Storage for Arc<T> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        (**self).put_new(key, bytes)
+    }
+
+    fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
+        (**self).get(key, max)
+    }
+
+    fn read_at(&self, key: &ObjectKey, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
+        (**self).read_at(key, offset, len)
+    }
+
+    fn len(&self, key: &ObjectKey) -> Result<u64, StorageError> {
+        (**self).len(key)
+    }
+
+    fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError> {
+        (**self).list(folder)
+    }
+
+    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        (**self).delete(key)
+    }
+
+    fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError> {
+        (**self).file(key)
+    }
 }
