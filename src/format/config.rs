@@ -60,6 +60,12 @@ impl Config {
 }
 
 impl StoredConfig {
+    /// The payload of a config frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
+
     /// Decodes and checks the payload of a config frame.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         // The version comes first, so that a later format's other fields need not make sense.

@@ -67,12 +67,9 @@ impl KeySlot {
             return Err(Malformed::at(0, "wrapped key of the wrong length"));
         }
         if let Derivation::Passphrase { memory_kib, passes, lanes, .. } = slot.derivation {
-            let sane = lanes >= 1
-                && lanes <= limits::ARGON2_LANES_MAX
-                && memory_kib >= 8 * lanes
-                && memory_kib <= limits::ARGON2_MEMORY_KIB_MAX
-                && passes >= 1
-                && passes <= limits::ARGON2_PASSES_MAX;
+            let sane = (1..=limits::ARGON2_LANES_MAX).contains(&lanes)
+                && (8 * lanes..=limits::ARGON2_MEMORY_KIB_MAX).contains(&memory_kib)
+                && (1..=limits::ARGON2_PASSES_MAX).contains(&passes);
             if !sane {
                 return Err(Malformed::at(0, "key slot asks for an impossible derivation"));
             }

@@ -1,0 +1,173 @@
+//! The one door to stored content: a chunk id in, verified bytes out.
+//!
+//! Blocks are read whole, opened and decoded into a cache that is bounded in bytes and sharded, so
+//! that neighbours of a chunk come for free. Each chunk is checked against its id the first time
+//! it is taken from a decoded block. Several threads that want one block decode it once.
+
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::format::index::Place;
+use crate::format::{ChunkId, ObjectKey, PackId};
+use crate::storage::Storage;
+
+use super::error::{RepoError, Result};
+use super::index::Index;
+use super::pack::{block_name, read_block};
+use super::vault::Vault;
+
+/// A decoded block, and which of its chunks were checked.
+#[derive(Debug)]
+struct Block {
+    plain: Vec<u8>,
+    verified: Mutex<Vec<(u32, ChunkId)>>,
+}
+
+/// Verified bytes of one chunk; keeps its block alive.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    block: Arc<Block>,
+    range: Range<usize>,
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.block.plain.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+type BlockKey = (PackId, u32);
+
+/// A place in the cache: whoever comes first fills it, the others wait for this block only.
+type Slot = Arc<Mutex<Option<Arc<Block>>>>;
+
+#[derive(Debug)]
+struct Shard {
+    slots: LruCache<BlockKey, (Slot, usize)>,
+    bytes: usize,
+}
+
+/// Decoded blocks, bounded in bytes.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    shards: Vec<Mutex<Shard>>,
+    shard_bytes_max: usize,
+}
+
+const SHARDS: usize = 16;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section here leaves its data whole at each step, so a panic elsewhere in a
+    // thread that held the lock does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BlockCache {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let shard = || Mutex::new(Shard { slots: LruCache::unbounded(), bytes: 0 });
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), shard_bytes_max: bytes_max / SHARDS }
+    }
+
+    fn shard(&self, key: &BlockKey) -> MutexGuard<'_, Shard> {
+        let [a, ..] = key.0.0;
+        let number = (usize::from(a) ^ (key.1 >> 12) as usize) % SHARDS;
+        match self.shards.get(number) {
+            Some(shard) => lock(shard),
+            None => unreachable!("shard numbers are below {SHARDS}"),
+        }
+    }
+
+    fn slot(&self, key: BlockKey) -> Slot {
+        let mut shard = self.shard(&key);
+        Arc::clone(&shard.slots.get_or_insert(key, || (Slot::default(), 0)).0)
+    }
+
+    /// Accounts for a filled slot and evicts what is over the limit.
+    fn filled(&self, key: BlockKey, bytes: usize) {
+        let mut shard = self.shard(&key);
+        if let Some(entry) = shard.slots.peek_mut(&key)
+            && entry.1 == 0
+        {
+            entry.1 = bytes;
+            shard.bytes += bytes;
+        }
+        while shard.bytes > self.shard_bytes_max && shard.slots.len() > 1 {
+            let Some((_, (_, evicted))) = shard.slots.pop_lru() else { break };
+            shard.bytes -= evicted;
+        }
+    }
+
+    fn get(&self, key: BlockKey, fill: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Block>> {
+        let slot = self.slot(key);
+        let mut place = lock(&slot);
+        if let Some(block) = &*place {
+            return Ok(Arc::clone(block));
+        }
+        let block = Arc::new(Block { plain: fill()?, verified: Mutex::default() });
+        *place = Some(Arc::clone(&block));
+        drop(place);
+        self.filled(key, block.plain.len());
+        Ok(block)
+    }
+}
+
+/// Reads chunks of one repository.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkReader {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) cache: Arc<BlockCache>,
+}
+
+impl ChunkReader {
+    /// The verified bytes of a chunk. Where one copy is damaged or gone, the others are tried;
+    /// where the index is out of date, it is read again, once.
+    pub(crate) fn get(&self, id: &ChunkId) -> Result<Chunk> {
+        match self.get_known(id) {
+            Err(err) if err.is_not_found() || matches!(err, RepoError::ChunkMissing { .. }) => {
+                self.index.reload(&*self.storage, &self.vault, true)?;
+                self.get_known(id)
+            }
+            result => result,
+        }
+    }
+
+    fn get_known(&self, id: &ChunkId) -> Result<Chunk> {
+        let mut failure = RepoError::ChunkMissing { chunk: *id };
+        for place in self.index.places(id)? {
+            match self.read(id, &place) {
+                Ok(chunk) => return Ok(chunk),
+                Err(err) => failure = err,
+            }
+        }
+        Err(failure)
+    }
+
+    fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+        let key = (place.pack.id, place.block_offset);
+        let block = self.cache.get(key, || read_block(&*self.storage, &self.vault, place))?;
+        let start = place.chunk_offset as usize;
+        let range = start..start + place.chunk_len as usize;
+        let fail = |what: &str| {
+            let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+            let name = block_name(&object, place.block_offset.into());
+            Err(RepoError::corrupt(name, format!("chunk {id} {what}")))
+        };
+        let Some(plain) = block.plain.get(range.clone()) else {
+            return fail("lies outside its block");
+        };
+        let mark = (place.chunk_offset, *id);
+        if !lock(&block.verified).contains(&mark) {
+            if self.vault.chunk_id(plain) != *id {
+                return fail("does not have the content that its id states");
+            }
+            lock(&block.verified).push(mark);
+        }
+        Ok(Chunk { block, range })
+    }
+}

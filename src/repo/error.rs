@@ -1,0 +1,166 @@
+//! What can go wrong with a repository. Every variant names the object it is about.
+
+use crate::codec::CodecError;
+use crate::format::{ChunkId, Malformed, ObjectKey, SnapshotId};
+use crate::storage::StorageError;
+
+/// Errors of the repository layer.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// The storage failed, or an object is missing.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Stored bytes are not what was written.
+    #[error("{object} is damaged: {what}")]
+    Corrupt {
+        /// Which object, with the place inside it where that is known.
+        object: String,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The object was written by a later icecore.
+    #[error("{object} has format {found}, this icecore reads up to {supported}")]
+    Newer {
+        /// Which object.
+        object: String,
+        /// The version it states.
+        found: u32,
+        /// The newest version this build reads.
+        supported: u32,
+    },
+    /// There is no repository at that place.
+    #[error("no repository at {location}")]
+    NoRepository {
+        /// The storage.
+        location: String,
+    },
+    /// There is a repository at that place already.
+    #[error("{location} holds a repository already")]
+    RepositoryExists {
+        /// The storage.
+        location: String,
+    },
+    /// The repository is encrypted and no key was given.
+    #[error("{location} is encrypted, and no key was given")]
+    KeyNeeded {
+        /// The storage.
+        location: String,
+    },
+    /// The key opens no slot.
+    #[error("the key does not open {location}")]
+    WrongKey {
+        /// The storage.
+        location: String,
+    },
+    /// No key slot of that name.
+    #[error("no key slot {id}")]
+    NoSuchKey {
+        /// The name or prefix asked for.
+        id: String,
+    },
+    /// The last slot that opens the repository would be removed.
+    #[error("key slot {id} is the last one: without it the repository cannot be opened again")]
+    LastKey {
+        /// The slot.
+        id: String,
+    },
+    /// The index knows no place of a chunk.
+    #[error("chunk {chunk} is in no index segment")]
+    ChunkMissing {
+        /// The chunk.
+        chunk: ChunkId,
+    },
+    /// No snapshot goes by that name.
+    #[error("no snapshot \"{name}\"")]
+    NoSuchSnapshot {
+        /// What was asked for.
+        name: String,
+    },
+    /// A name that fits several snapshots.
+    #[error("\"{name}\" fits {count} snapshots")]
+    AmbiguousSnapshot {
+        /// What was asked for.
+        name: String,
+        /// How many fit.
+        count: usize,
+    },
+    /// A path that the snapshot does not hold.
+    #[error("snapshot {snapshot} holds no {path}")]
+    NoSuchPath {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The path asked for.
+        path: String,
+    },
+    /// A prune decided that this session was dead; nothing it wrote is lost, it must run again.
+    #[error("session {session} was evicted by a prune before it could commit")]
+    Evicted {
+        /// The session.
+        session: SnapshotId,
+    },
+    /// A local cache folder cannot be used.
+    #[error("cannot use the cache folder {folder}")]
+    Cache {
+        /// The folder.
+        folder: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The machine cannot do the coding: no randomness, no memory for it.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// An earlier failure ended this session.
+    #[error("session {session} failed before and writes nothing more")]
+    SessionFailed {
+        /// The session.
+        session: SnapshotId,
+    },
+}
+
+impl RepoError {
+    /// Damage of one object.
+    pub(crate) fn malformed(object: impl ToString, err: Malformed) -> Self {
+        match err {
+            Malformed::Newer { found, supported } => {
+                Self::Newer { object: object.to_string(), found, supported }
+            }
+            damaged @ Malformed::Damaged { .. } => {
+                Self::Corrupt { object: object.to_string(), what: damaged.to_string() }
+            }
+        }
+    }
+
+    pub(crate) fn corrupt(object: impl ToString, what: impl Into<String>) -> Self {
+        Self::Corrupt { object: object.to_string(), what: what.into() }
+    }
+
+    /// Whether stored state is wrong or missing, as against a failing medium or a wrong question.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::ChunkMissing { .. } => true,
+            Self::Storage(err) => err.is_damage() || err.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether a pack or segment was not where the index said: it may have been rewritten.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Storage(err) if err.is_not_found())
+    }
+}
+
+/// Shorthand of this layer.
+pub type Result<T, E = RepoError> = std::result::Result<T, E>;
+
+/// Adds the object's identity to a parser's verdict.
+pub(crate) trait InObject<T> {
+    fn in_object(self, object: &ObjectKey) -> Result<T>;
+}
+
+impl<T> InObject<T> for Result<T, Malformed> {
+    fn in_object(self, object: &ObjectKey) -> Result<T> {
+        self.map_err(|err| RepoError::malformed(object, err))
+    }
+}

@@ -1,0 +1,247 @@
+//! The repository: what its objects mean together.
+//!
+//! Reading needs nothing but an opened [`Repository`]; writing goes through one [`Session`].
+//! Bytes that come out of here were checked against their ids; whatever is wrong is an error that
+//! names the object.
+
+mod chunks;
+mod content;
+mod error;
+mod index;
+mod keys;
+mod pack;
+mod session;
+mod snapshots;
+mod trees;
+mod vault;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use chunks::Chunk;
+pub use content::{ExtentsWriter, Placed};
+pub use error::{RepoError, Result};
+pub use keys::{KdfCost, Secret, SlotInfo};
+pub use pack::BlockDraft;
+pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
+pub use snapshots::{SnapshotFilter, SnapshotList};
+pub use trees::{DirectoryWriter, Entries, NodeRef, Page, PutPage, WrittenDirectory};
+pub use verify::{IndexCheck, PackCheck, StoredPack};
+
+use crate::codec::aead::{MasterKey, SubKey};
+use crate::codec::random;
+use crate::format::{
+    ChunkId, Chunking, Config, File, FrameKind, ObjectKey, RepositoryId, Seal, StoredConfig, frame,
+    limits,
+};
+use crate::storage::Storage;
+
+use chunks::{BlockCache, ChunkReader};
+use content::ContentReader;
+use error::InObject;
+use index::Index;
+use trees::Trees;
+use vault::Vault;
+
+/// How to open a repository.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Folder for opened index segments; a folder per repository is made below it. `None` keeps
+    /// them in memory.
+    pub cache: Option<PathBuf>,
+    /// Decoded blocks kept in memory, in bytes.
+    pub block_cache_bytes: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { cache: None, block_cache_bytes: 128 << 20 }
+    }
+}
+
+/// What a new repository is to be like.
+#[derive(Debug, Clone, Copy)]
+pub struct InitOptions {
+    /// Sizes of content-defined chunks.
+    pub chunking: Chunking,
+    /// Work that a passphrase costs.
+    pub cost: KdfCost,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self { chunking: Chunking::DEFAULT, cost: KdfCost::DEFAULT }
+    }
+}
+
+/// An opened repository; cheap to share between threads by reference.
+#[derive(Debug)]
+pub struct Repository {
+    config: Config,
+    chunks: ChunkReader,
+    trees: Trees,
+    content: ContentReader,
+}
+
+impl Repository {
+    /// Makes a repository: a key slot first, the config last, so that a config is never without
+    /// its key. `secret` of `None` makes one without encryption.
+    pub fn init(
+        storage: &dyn Storage,
+        secret: Option<&Secret>,
+        label: &str,
+        options: InitOptions,
+    ) -> Result<Config> {
+        match storage.len(&ObjectKey::Config) {
+            Ok(_) => return Err(RepoError::RepositoryExists { location: storage.location() }),
+            Err(err) if err.is_not_found() => {}
+            Err(err) => return Err(err.into()),
+        }
+        let config = Config {
+            format: limits::FORMAT_VERSION,
+            repository: RepositoryId(random()?),
+            created: crate::clock::now(),
+            encrypted: secret.is_some(),
+            chunking: options.chunking,
+        };
+        let mut mac = [0; 32];
+        if let Some(secret) = secret {
+            let master = MasterKey::generate()?;
+            keys::add_slot(storage, config.repository, &master, secret, label, options.cost)?;
+            mac = config_mac(&master, &config);
+        }
+        let stored = StoredConfig { config: config.clone(), mac };
+        let bytes = frame::encode(FrameKind::Config, Seal::Plain, &stored.encode());
+        storage.put_new(&ObjectKey::Config, &bytes)?;
+        Ok(config)
+    }
+
+    /// Reads the config without a key: says whether one is needed.
+    pub fn read_config(storage: &dyn Storage) -> Result<StoredConfig> {
+        let object = ObjectKey::Config;
+        let max = (limits::CONFIG_MAX + frame::HEADER_LEN) as u64;
+        let bytes = match storage.get(&object, max) {
+            Err(err) if err.is_not_found() => {
+                return Err(RepoError::NoRepository { location: storage.location() });
+            }
+            result => result?,
+        };
+        let frame = frame::decode(FrameKind::Config, &bytes).in_object(&object)?;
+        StoredConfig::decode(frame.payload).in_object(&object)
+    }
+
+    /// Opens a repository. Costs a few small reads whatever its size.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        secret: Option<&Secret>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let StoredConfig { config, mac } = Self::read_config(&*storage)?;
+        let location = || storage.location();
+        let master = match (config.encrypted, secret) {
+            (false, _) => None,
+            (true, None) => return Err(RepoError::KeyNeeded { location: location() }),
+            (true, Some(secret)) => Some(keys::open_master(&*storage, config.repository, secret)?),
+        };
+        let expected = master.as_ref().map_or([0; 32], |master| config_mac(master, &config));
+        if blake3::Hash::from_bytes(expected) != blake3::Hash::from_bytes(mac) {
+            let what = "its authentication code does not match the key";
+            return Err(RepoError::corrupt(ObjectKey::Config, what));
+        }
+        let cache = options.cache.as_ref().and_then(|folder| {
+            let folder = folder.join(config.repository.to_string()).join("index");
+            match std::fs::create_dir_all(&folder) {
+                Ok(()) => Some(folder),
+                Err(err) => {
+                    tracing::warn!("no cache folder {}: {err}", folder.display());
+                    None
+                }
+            }
+        });
+        let vault = Arc::new(Vault::new(&config, master));
+        let index = Arc::new(Index::new(cache));
+        index.reload(&*storage, &vault, true)?;
+        let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
+        let chunks = ChunkReader { storage, vault, index, cache };
+        let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
+        Ok(Self { config, chunks, trees, content })
+    }
+
+    /// The repository's config.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// For messages: where it is.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.chunks.storage.location()
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.chunks.storage
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.chunks.vault
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.chunks.index
+    }
+
+    /// Seed of the content-defined chunker: secret where the repository is encrypted.
+    #[must_use]
+    pub fn chunker_seed(&self) -> u64 {
+        self.vault().chunker_seed()
+    }
+
+    /// Verified bytes of a chunk.
+    pub fn chunk(&self, id: &ChunkId) -> Result<Chunk> {
+        self.chunks.get(id)
+    }
+
+    /// Whether the index knows a chunk.
+    pub fn has_chunk(&self, id: &ChunkId) -> Result<bool> {
+        self.index().contains(id)
+    }
+
+    /// One page of a directory.
+    pub fn page(&self, id: &ChunkId) -> Result<Page> {
+        self.trees.page(id)
+    }
+
+    /// The entry of that name in the directory whose top page is `page`.
+    pub fn lookup(&self, page: Option<ChunkId>, name: &[u8]) -> Result<Option<NodeRef>> {
+        self.trees.lookup(page, name)
+    }
+
+    /// All entries, in name order, of the directory whose top page is `page`.
+    #[must_use]
+    pub fn entries(&self, page: Option<ChunkId>) -> Entries<'_> {
+        self.trees.entries(page)
+    }
+
+    /// Fills `buf` from a file's logical `offset`; fewer bytes than asked for only at its end.
+    pub fn read_at(&self, file: &File, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.content.read_at(file, offset, buf)
+    }
+
+    /// The chunk or hole that holds a file's logical `offset`; `None` past the end and for content
+    /// that is in the node.
+    pub fn extent_at(&self, file: &File, offset: u64) -> Result<Option<Placed>> {
+        self.content.extent_at(file, offset)
+    }
+
+    /// Where data (or, with `hole`, a hole) next starts at or after `offset`, as lseek(2) means it;
+    /// `None` is ENXIO.
+    pub fn seek(&self, file: &File, offset: u64, hole: bool) -> Result<Option<u64>> {
+        self.content.seek(file, offset, hole)
+    }
+}
+
+fn config_mac(master: &MasterKey, config: &Config) -> [u8; 32] {
+    *blake3::keyed_hash(&master.derive(SubKey::Config), &config.encode()).as_bytes()
+}

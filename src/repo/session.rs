@@ -1,0 +1,341 @@
+//! Writing: one session adds packs, then index segments, then commits one snapshot.
+//!
+//! The order is the safety (DESIGN section 5): an object is durable before the next one names it,
+//! and creating `snapshots/<S>` is the commit. Whatever stops a session before that leaves the
+//! repository as it was, plus finished packs and segments that the next session uses.
+//!
+//! A session is shared by threads: any of them may code a block and [`Session::write_block`] it;
+//! the thread that fills a pack stores it, outside of all locks.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::codec::compress::BlockEncoder;
+use crate::codec::random;
+use crate::format::index::SegmentBuilder;
+use crate::format::{
+    Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackKind, Snapshot, SnapshotId,
+    Time, limits,
+};
+
+use super::Repository;
+use super::error::{RepoError, Result};
+use super::index;
+use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
+use super::trees::PutPage;
+
+/// A session that shows no new beat for this long counts as dead.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Packs whose chunks go into one early segment, so that a killed ingest serves the next one.
+const PACKS_PER_SEGMENT: usize = 8;
+const CLAIM_SHARDS: usize = 16;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who writes, for beats and snapshots.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A live writer of one repository.
+pub struct Session<'r> {
+    repo: &'r Repository,
+    id: SnapshotId,
+    writer: Writer,
+    claims: Vec<Mutex<HashSet<ChunkId>>>,
+    open: [Mutex<Option<PackBuilder>>; 2],
+    unindexed: Mutex<Vec<FinishedPack>>,
+    beats: Mutex<(u64, Instant)>,
+    failed: AtomicBool,
+    added_chunks: AtomicU64,
+    added_plain: AtomicU64,
+    added_stored: AtomicU64,
+}
+
+impl<'r> Session<'r> {
+    /// Announces a writer, then looks at what may be relied on. `now` goes into the beat.
+    pub fn begin(repo: &'r Repository, writer: Writer, now: Time) -> Result<Self> {
+        let session = Self {
+            repo,
+            id: SnapshotId(random()?),
+            writer,
+            claims: (0..CLAIM_SHARDS).map(|_| Mutex::default()).collect(),
+            open: [Mutex::new(None), Mutex::new(None)],
+            unindexed: Mutex::default(),
+            beats: Mutex::new((0, Instant::now())),
+            failed: AtomicBool::new(false),
+            added_chunks: AtomicU64::new(0),
+            added_plain: AtomicU64::new(0),
+            added_stored: AtomicU64::new(0),
+        };
+        session.put_beat(0, now)?;
+        // Prune's records first, the index after: never the other way round.
+        session.refuse_prune_records()?;
+        repo.index().reload(repo.storage(), repo.vault(), false)?;
+        Ok(session)
+    }
+
+    /// The session's id, which the snapshot will have.
+    #[must_use]
+    pub const fn id(&self) -> SnapshotId {
+        self.id
+    }
+
+    /// This build writes no prune records; where some exist, a later icecore banned packs that
+    /// this one would still rely on.
+    fn refuse_prune_records(&self) -> Result<()> {
+        match self.repo.storage().list(Folder::Gc)?.first() {
+            None => Ok(()),
+            Some(listed) => {
+                let supported = limits::FORMAT_VERSION;
+                Err(RepoError::Newer {
+                    object: listed.name.clone(),
+                    found: supported + 1,
+                    supported,
+                })
+            }
+        }
+    }
+
+    fn put_beat(&self, number: u64, now: Time) -> Result<()> {
+        let Writer { host, pid } = self.writer.clone();
+        let beat = Beat { session: self.id, beat: number, at: now, host, pid };
+        let object = ObjectKey::Beat(self.id, number);
+        let bytes = self.repo.vault().encode_object(&object, FrameKind::Beat, beat.encode())?;
+        Ok(self.repo.storage().put_new(&object, &bytes)?)
+    }
+
+    /// Says that the session lives, when a quarter of the time-out has passed.
+    fn beat_when_due(&self) -> Result<()> {
+        let number = {
+            let mut beats = lock(&self.beats);
+            if beats.1.elapsed() < SESSION_TIMEOUT / 4 {
+                return Ok(());
+            }
+            *beats = (beats.0 + 1, Instant::now());
+            beats.0
+        };
+        self.put_beat(number, crate::clock::now())
+    }
+
+    /// The id of a chunk's plain bytes.
+    #[must_use]
+    pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
+        self.repo.vault().chunk_id(plain)
+    }
+
+    /// Whether the caller must write this chunk: true for exactly one caller of a chunk that the
+    /// repository does not have. Who gets true must put it into a block.
+    pub fn claim(&self, id: &ChunkId) -> Result<bool> {
+        let [a, ..] = id.0;
+        let Some(shard) = self.claims.get(usize::from(a) % CLAIM_SHARDS) else { return Ok(true) };
+        if lock(shard).contains(id) || self.repo.index().contains(id)? {
+            return Ok(false);
+        }
+        Ok(lock(shard).insert(*id))
+    }
+
+    /// Codes and appends a block; stores the pack when it is full. Empty drafts are ignored.
+    pub fn write_block(
+        &self,
+        kind: PackKind,
+        draft: &BlockDraft,
+        encoder: &mut BlockEncoder,
+    ) -> Result<()> {
+        if draft.is_empty() {
+            return Ok(());
+        }
+        let result = self.try_write_block(kind, draft, encoder);
+        if result.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn try_write_block(
+        &self,
+        kind: PackKind,
+        draft: &BlockDraft,
+        encoder: &mut BlockEncoder,
+    ) -> Result<()> {
+        self.refuse_failed()?;
+        let coded = encoder.encode(&draft.plain);
+        self.added_chunks.fetch_add(draft.chunks.len() as u64, Ordering::Relaxed);
+        self.added_plain.fetch_add(draft.plain.len() as u64, Ordering::Relaxed);
+        let full = {
+            let mut slot = lock(self.open_pack(kind));
+            let mut pack = match slot.take() {
+                Some(pack) => pack,
+                None => PackBuilder::new(self.repo.vault(), kind)?,
+            };
+            pack.append(draft, coded);
+            if pack.is_full() {
+                Some(pack)
+            } else {
+                *slot = Some(pack);
+                None
+            }
+        };
+        match full {
+            Some(pack) => self.store_pack(pack),
+            None => Ok(()),
+        }
+    }
+
+    const fn open_pack(&self, kind: PackKind) -> &Mutex<Option<PackBuilder>> {
+        let [data, meta] = &self.open;
+        match kind {
+            PackKind::Data => data,
+            PackKind::Meta => meta,
+        }
+    }
+
+    fn refuse_failed(&self) -> Result<()> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(RepoError::SessionFailed { session: self.id });
+        }
+        Ok(())
+    }
+
+    fn store_pack(&self, pack: PackBuilder) -> Result<()> {
+        let mut pack = pack.finish();
+        let object = ObjectKey::Pack(pack.info.kind, pack.info.id);
+        self.repo.storage().put_new(&object, &pack.bytes)?;
+        self.added_stored.fetch_add(pack.info.stored_len, Ordering::Relaxed);
+        pack.bytes = Vec::new();
+        let ready = {
+            let mut unindexed = lock(&self.unindexed);
+            unindexed.push(pack);
+            if unindexed.len() < PACKS_PER_SEGMENT {
+                Vec::new()
+            } else {
+                std::mem::take(&mut *unindexed)
+            }
+        };
+        self.write_segment(&ready)?;
+        self.beat_when_due()
+    }
+
+    fn write_segment(&self, packs: &[FinishedPack]) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let mut builder = SegmentBuilder::default();
+        for pack in packs {
+            let number = builder.add_pack(pack.info);
+            records(&pack.footer, number).for_each(|record| builder.add(record));
+        }
+        let body = builder.encode();
+        let (id, stored) = index::seal(self.repo.vault(), &body)?;
+        self.repo.storage().put_new(&ObjectKey::Segment(id), &stored)?;
+        self.added_stored.fetch_add(stored.len() as u64, Ordering::Relaxed);
+        self.repo.index().add(id, body)
+    }
+
+    /// Stores what is still open: packs first, then their segment.
+    pub fn flush(&self) -> Result<()> {
+        self.refuse_failed()?;
+        for kind in [PackKind::Data, PackKind::Meta] {
+            let pack = lock(self.open_pack(kind)).take();
+            if let Some(pack) = pack {
+                self.store_pack(pack)?;
+            }
+        }
+        let rest = std::mem::take(&mut *lock(&self.unindexed));
+        self.write_segment(&rest)
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn added(&self) -> Added {
+        Added {
+            chunks: self.added_chunks.load(Ordering::Relaxed),
+            plain: self.added_plain.load(Ordering::Relaxed),
+            stored: self.added_stored.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Flushes and commits. `describe` gets the session's id and what was added.
+    pub fn commit(self, describe: impl FnOnce(SnapshotId, Added) -> Snapshot) -> Result<Snapshot> {
+        self.flush()?;
+        let snapshot = describe(self.id, self.added());
+        let commit = Commit::Snapshot(Box::new(snapshot.clone()));
+        let payload = commit.encode(self.repo.vault().repository());
+        let object = ObjectKey::Snapshot(self.id);
+        let bytes = self.repo.vault().encode_object(&object, FrameKind::Snapshot, payload)?;
+        match self.repo.storage().put_new(&object, &bytes) {
+            Err(err) if err.is_already_exists() => {
+                // Ours after a lost answer, or the tombstone of an eviction.
+                let there = self.repo.storage().get(&object, limits::SNAPSHOT_MAX as u64 + 4096)?;
+                if there != bytes {
+                    return Err(RepoError::Evicted { session: self.id });
+                }
+            }
+            result => result?,
+        }
+        self.end();
+        Ok(snapshot)
+    }
+
+    /// Ends without a commit. Finished packs are published in a segment where the storage still
+    /// works, so that the next session uses them.
+    pub fn abandon(self) {
+        let rest = std::mem::take(&mut *lock(&self.unindexed));
+        if let Err(err) = self.write_segment(&rest) {
+            tracing::warn!("cannot publish what session {} wrote: {err}", self.id);
+        }
+        self.end();
+    }
+
+    /// Removes the beats. A beat that stays only delays prunes, so failures are logged.
+    fn end(self) {
+        let last = lock(&self.beats).0;
+        for number in 0..=last {
+            if let Err(err) = self.repo.storage().delete(&ObjectKey::Beat(self.id, number)) {
+                tracing::warn!("cannot remove a beat of session {}: {err}", self.id);
+            }
+        }
+    }
+}
+
+/// Puts pages into blocks of meta packs; one per thread.
+pub struct PageWriter<'s, 'r> {
+    session: &'s Session<'r>,
+    encoder: BlockEncoder,
+    draft: BlockDraft,
+}
+
+impl<'s, 'r> PageWriter<'s, 'r> {
+    /// A writer with its own open block.
+    #[must_use]
+    pub fn new(session: &'s Session<'r>, encoder: BlockEncoder) -> Self {
+        Self { session, encoder, draft: BlockDraft::default() }
+    }
+
+    /// Writes the open block.
+    pub fn flush(&mut self) -> Result<()> {
+        let draft = std::mem::take(&mut self.draft);
+        self.session.write_block(PackKind::Meta, &draft, &mut self.encoder)
+    }
+}
+
+impl PutPage for PageWriter<'_, '_> {
+    fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId> {
+        let id = self.session.chunk_id(bytes);
+        if self.session.claim(&id)? {
+            if self.draft.is_full_for(bytes.len()) {
+                self.flush()?;
+            }
+            self.draft.push(id, bytes);
+        }
+        Ok(id)
+    }
+}

@@ -1,0 +1,307 @@
+//! Directories: pages in and out of chunks.
+//!
+//! [`DirectoryWriter`] takes nodes in name order and cuts pages as it goes, so a directory of a
+//! million entries needs memory for one page per level. [`Trees`] reads pages through a cache.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::format::{
+    Body, ChunkId, Content, Leaf, Node, Owner, PageRef, Totals, TreePage, limits, tree_cut_after,
+};
+
+use super::chunks::ChunkReader;
+use super::error::{RepoError, Result};
+
+/// Entries that a leaf has at least, so that small directories are one page.
+const LEAF_ENTRIES_MIN: usize = 32;
+const INNER_ENTRIES_MIN: usize = 4;
+
+/// Takes an encoded page and gives its id; the session's part.
+pub trait PutPage {
+    /// Stores one page and returns its chunk id.
+    fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId>;
+}
+
+/// Builds one directory from nodes in name order.
+#[derive(Debug, Default)]
+pub struct DirectoryWriter {
+    leaf: Leaf,
+    owners: HashMap<Owner, u32>,
+    leaf_bytes: usize,
+    inner: Vec<Vec<PageRef>>,
+    entries: u64,
+    totals: Totals,
+}
+
+/// What a directory's node says of its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenDirectory {
+    /// The top page; `None` when empty.
+    pub page: Option<ChunkId>,
+    /// Direct entries.
+    pub entries: u64,
+    /// Sums of all below.
+    pub totals: Totals,
+}
+
+impl From<WrittenDirectory> for Body {
+    fn from(written: WrittenDirectory) -> Self {
+        let WrittenDirectory { page, entries, totals } = written;
+        Self::Directory { page, entries, totals }
+    }
+}
+
+impl DirectoryWriter {
+    /// Adds a node; names must come in ascending byte order.
+    pub fn push(&mut self, mut node: Node, owner: &Owner, pages: &mut dyn PutPage) -> Result<()> {
+        debug_assert!(self.leaf.nodes.last().is_none_or(|last| last.name < node.name));
+        self.totals.add(&node.body);
+        self.entries += 1;
+        node.owner = self.owner_number(owner);
+        self.leaf_bytes += encoded_size(&node);
+        let count = self.leaf.nodes.len() + 1;
+        let cut = (count >= LEAF_ENTRIES_MIN && tree_cut_after(&node.name, 0))
+            || count >= limits::PAGE_ENTRIES_MAX
+            || self.leaf_bytes >= limits::PAGE_TARGET_MAX;
+        self.leaf.nodes.push(node);
+        if cut { self.close_leaf(pages) } else { Ok(()) }
+    }
+
+    fn owner_number(&mut self, owner: &Owner) -> u32 {
+        if let Some(&number) = self.owners.get(owner) {
+            return number;
+        }
+        let number = self.leaf.owners.len() as u32;
+        self.leaf.owners.push(owner.clone());
+        self.owners.insert(owner.clone(), number);
+        number
+    }
+
+    fn close_leaf(&mut self, pages: &mut dyn PutPage) -> Result<()> {
+        self.owners.clear();
+        self.leaf_bytes = 0;
+        let leaf = std::mem::take(&mut self.leaf);
+        let (Some(first), Some(last)) = (leaf.nodes.first(), leaf.nodes.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (first.name.clone(), last.name.clone());
+        let entries = leaf.nodes.len() as u64;
+        let page = pages.put_page(&TreePage::Leaf(leaf).encode())?;
+        self.push_ref(0, PageRef { first, page, entries }, &last, pages)
+    }
+
+    /// Adds a page to the level above; `last` is the last name below it, which decides cuts.
+    fn push_ref(
+        &mut self,
+        level: usize,
+        page: PageRef,
+        last: &[u8],
+        pages: &mut dyn PutPage,
+    ) -> Result<()> {
+        if self.inner.len() <= level {
+            self.inner.push(Vec::new());
+        }
+        let Some(refs) = self.inner.get_mut(level) else { return Ok(()) };
+        refs.push(page);
+        let cut = (refs.len() >= INNER_ENTRIES_MIN && tree_cut_after(last, level as u8 + 1))
+            || refs.len() >= limits::PAGE_ENTRIES_MAX;
+        if cut { self.close_inner(level, last, pages) } else { Ok(()) }
+    }
+
+    fn close_inner(&mut self, level: usize, last: &[u8], pages: &mut dyn PutPage) -> Result<()> {
+        let Some(refs) = self.inner.get_mut(level).map(std::mem::take) else { return Ok(()) };
+        let Some(first) = refs.first().map(|page| page.first.clone()) else { return Ok(()) };
+        let entries = refs.iter().map(|page| page.entries).sum();
+        let page = pages.put_page(&TreePage::Inner(refs).encode())?;
+        self.push_ref(level + 1, PageRef { first, page, entries }, last, pages)
+    }
+
+    /// Closes the open pages up to a single one.
+    pub fn finish(mut self, pages: &mut dyn PutPage) -> Result<WrittenDirectory> {
+        let last = self.leaf.nodes.last().map(|node| node.name.clone()).unwrap_or_default();
+        self.close_leaf(pages)?;
+        let mut level = 0;
+        let page = loop {
+            let above_empty = self.inner.iter().skip(level + 1).all(Vec::is_empty);
+            match self.inner.get(level).map(Vec::as_slice) {
+                None => break None,
+                Some([only]) if above_empty => break Some(only.page),
+                Some([]) => {}
+                Some(_) => self.close_inner(level, &last, pages)?,
+            }
+            level += 1;
+        };
+        Ok(WrittenDirectory { page, entries: self.entries, totals: self.totals })
+    }
+}
+
+/// About how many bytes a node takes in a page; used for cuts only, so it must not change.
+fn encoded_size(node: &Node) -> usize {
+    let xattrs: usize = node.xattrs.iter().map(|x| 16 + x.name.len() + x.value.len()).sum();
+    let body = match &node.body {
+        Body::File(file) => match &file.content {
+            Content::Inline(bytes) => 80 + bytes.len(),
+            Content::Extents { extents, .. } => 80 + 40 * extents.len(),
+        },
+        Body::Symlink { target } => 8 + target.len(),
+        _ => 100,
+    };
+    120 + node.name.len() + xattrs + body
+}
+
+/// A node in the page that holds it.
+#[derive(Debug, Clone)]
+pub struct NodeRef {
+    leaf: Arc<Leaf>,
+    /// The page, unless the node is a snapshot's root.
+    pub page: Option<ChunkId>,
+    /// The node's number in its page.
+    pub number: usize,
+}
+
+impl Deref for NodeRef {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        match self.leaf.nodes.get(self.number) {
+            Some(node) => node,
+            None => unreachable!("made only with a number that is in the page"),
+        }
+    }
+}
+
+impl NodeRef {
+    /// A node by its number in a page.
+    #[must_use]
+    pub fn new(leaf: Arc<Leaf>, page: Option<ChunkId>, number: usize) -> Option<Self> {
+        (number < leaf.nodes.len()).then_some(Self { leaf, page, number })
+    }
+
+    /// The node's owner.
+    #[must_use]
+    pub fn owner(&self) -> &Owner {
+        match self.leaf.owner(self) {
+            Some(owner) => owner,
+            None => unreachable!("pages are checked when they are decoded"),
+        }
+    }
+}
+
+/// Decoded pages kept at most.
+const PAGES_CACHED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
+/// A decoded page; leaves can be shared with their nodes.
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// Nodes.
+    Leaf(Arc<Leaf>),
+    /// Pages below.
+    Inner(Arc<Vec<PageRef>>),
+}
+
+/// Reads directories of one repository.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    pub(crate) chunks: ChunkReader,
+    pages: Mutex<LruCache<ChunkId, Page>>,
+}
+
+impl Trees {
+    pub(crate) fn new(chunks: ChunkReader) -> Self {
+        Self { chunks, pages: Mutex::new(LruCache::new(PAGES_CACHED)) }
+    }
+
+    /// One page, decoded and checked.
+    pub(crate) fn page(&self, id: &ChunkId) -> Result<Page> {
+        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(page) = cached {
+            return Ok(page);
+        }
+        let bytes = self.chunks.get(id)?;
+        let page = match TreePage::decode(&bytes)
+            .map_err(|err| RepoError::malformed(format!("tree page {id}"), err))?
+        {
+            TreePage::Leaf(leaf) => Page::Leaf(Arc::new(leaf)),
+            TreePage::Inner(refs) => Page::Inner(Arc::new(refs)),
+        };
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(*id, page.clone());
+        Ok(page)
+    }
+
+    /// The entry of that name in the directory whose top page is `page`.
+    pub(crate) fn lookup(&self, page: Option<ChunkId>, name: &[u8]) -> Result<Option<NodeRef>> {
+        let Some(mut id) = page else { return Ok(None) };
+        for _ in 0..=limits::PAGE_LEVELS_MAX {
+            match self.page(&id)? {
+                Page::Leaf(leaf) => {
+                    let found = leaf.nodes.binary_search_by(|n| n.name.as_slice().cmp(name)).ok();
+                    return Ok(found.and_then(|at| NodeRef::new(leaf, Some(id), at)));
+                }
+                Page::Inner(refs) => {
+                    let after = refs.partition_point(|page| page.first.as_slice() <= name);
+                    let Some(below) = after.checked_sub(1).and_then(|at| refs.get(at)) else {
+                        return Ok(None);
+                    };
+                    id = below.page;
+                }
+            }
+        }
+        Err(too_deep(&id))
+    }
+
+    /// All entries in name order, page by page.
+    pub(crate) fn entries(&self, page: Option<ChunkId>) -> Entries<'_> {
+        Entries { trees: self, stack: page.map(|id| (id, 0)).into_iter().collect(), leaf: None }
+    }
+}
+
+fn too_deep(id: &ChunkId) -> RepoError {
+    RepoError::corrupt(format!("tree page {id}"), "pages are nested too deep")
+}
+
+/// Entries of one directory; a page is read when its first entry is asked for.
+#[derive(Debug)]
+pub struct Entries<'t> {
+    trees: &'t Trees,
+    stack: Vec<(ChunkId, u8)>,
+    leaf: Option<(Arc<Leaf>, ChunkId, usize)>,
+}
+
+impl Entries<'_> {
+    fn step(&mut self) -> Result<Option<NodeRef>> {
+        loop {
+            if let Some((leaf, id, next)) = &mut self.leaf {
+                if let Some(node) = NodeRef::new(Arc::clone(leaf), Some(*id), *next) {
+                    *next += 1;
+                    return Ok(Some(node));
+                }
+                self.leaf = None;
+            }
+            let Some((id, level)) = self.stack.pop() else { return Ok(None) };
+            match self.trees.page(&id)? {
+                Page::Leaf(leaf) => self.leaf = Some((leaf, id, 0)),
+                Page::Inner(_) if level >= limits::PAGE_LEVELS_MAX => return Err(too_deep(&id)),
+                Page::Inner(refs) => {
+                    self.stack.extend(refs.iter().rev().map(|below| (below.page, level + 1)));
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<NodeRef>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if step.is_err() {
+            self.stack.clear();
+        }
+        step.transpose()
+    }
+}

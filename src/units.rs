@@ -1,0 +1,119 @@
+//! Text of sizes and times, in and out.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan, Zoned};
+
+use crate::clock::{from_timestamp, to_timestamp};
+use crate::format::Time;
+
+/// A size like `4096`, `64K`, `1.5 GiB` or `2GB` in bytes. Units without `i` are powers of 1000
+/// when they end in `B`, and powers of 1024 when they are a single letter.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let trimmed = text.trim();
+    let binary = match trimmed.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g', 'T', 't']) {
+        Some(_) => format!("{trimmed}iB"),
+        None => trimmed.to_owned(),
+    };
+    binary
+        .parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| format!("\"{text}\" is not a size; examples: 4096, 64K, 1.5GiB"))
+}
+
+/// A size for people, like `1.5 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// A time for people in the local zone, to the second: `2026-11-22 15:04:05`.
+#[must_use]
+pub fn local_time(time: Time) -> String {
+    match to_timestamp(time) {
+        Some(stamp) => stamp.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => format!("{} s", time.secs),
+    }
+}
+
+/// RFC 3339 in UTC with all nanoseconds, for JSON.
+#[must_use]
+pub fn utc_time(time: Time) -> String {
+    match to_timestamp(time) {
+        Some(stamp) => format!("{stamp:.9}"),
+        None => format!("{}.{:09}", time.secs, time.nanos),
+    }
+}
+
+/// A point in time as a user states it: RFC 3339, or a date with or without a time, in the local
+/// zone; `now`; or seconds since 1970 after `@`.
+pub fn parse_time(text: &str) -> Result<Time, String> {
+    if text == "now" {
+        return Ok(crate::clock::now());
+    }
+    if let Some(secs) = text.strip_prefix('@').and_then(|secs| secs.parse().ok()) {
+        return Ok(Time { secs, nanos: 0 });
+    }
+    if let Ok(stamp) = text.parse::<Timestamp>() {
+        return Ok(from_timestamp(stamp));
+    }
+    time_span(text).map(|(from, _)| from).ok_or_else(|| {
+        format!("\"{text}\" is not a time; examples: 2026-11-22, 2026-11-22T15:04:05, @1700000000")
+    })
+}
+
+/// The span of time that a shortened time stands for: a day, hour, minute or second in the local
+/// zone, from (inclusive) and to (exclusive).
+#[must_use]
+pub fn time_span(text: &str) -> Option<(Time, Time)> {
+    if let Ok(stamp) = text.parse::<Timestamp>() {
+        let from = from_timestamp(stamp);
+        return Some((from, Time { secs: from.secs + 1, nanos: from.nanos }));
+    }
+    let text = text.replace([' ', '_'], "T");
+    let (start, length) = civil_start(&text)?;
+    let start: Zoned = start.to_zoned(TimeZone::system()).ok()?;
+    let end = start.checked_add(length).ok()?;
+    Some((from_timestamp(start.timestamp()), from_timestamp(end.timestamp())))
+}
+
+fn civil_start(text: &str) -> Option<(DateTime, Span)> {
+    let Some((date, time)) = text.split_once('T') else {
+        let day: Date = text.parse().ok()?;
+        return Some((day.at(0, 0, 0, 0), 1.day()));
+    };
+    let (full, length) = match time.len() {
+        2 => (format!("{date}T{time}:00:00"), 1.hour()),
+        5 => (format!("{date}T{time}:00"), 1.minute()),
+        _ => (text.to_owned(), 1.second()),
+    };
+    Some((full.parse().ok()?, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("64K", 65536), ("1.5GiB", 3 << 29), ("2GB", 2_000_000_000)]
+        {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        assert!(parse_size("many").is_err());
+    }
+
+    #[test]
+    fn a_day_spans_to_the_next() {
+        let (from, to) = time_span("2026-11-22").unwrap();
+        assert_eq!(to.secs - from.secs, 86400);
+        let (from, to) = time_span("2026-11-22T15:04").unwrap();
+        assert_eq!(to.secs - from.secs, 60);
+        assert_eq!(time_span("soon"), None);
+        assert_eq!(parse_time("@-5"), Ok(Time { secs: -5, nanos: 0 }));
+        let stated = parse_time("1969-12-31T23:59:59.5Z").unwrap();
+        assert_eq!(stated, Time { secs: -1, nanos: 500_000_000 });
+        assert_eq!(utc_time(stated), "1969-12-31T23:59:59.500000000Z");
+    }
+}
