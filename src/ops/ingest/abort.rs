@@ -1,0 +1,86 @@
+//! What all threads of an ingest share: whether to go on, and what went wrong at the sources.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::format::{Trouble, limits};
+use crate::ops::error::{OpError, Result};
+use crate::progress::Progress;
+
+/// Stops the threads, and collects troubles.
+pub(super) struct Abort<'a> {
+    stopped: AtomicBool,
+    interrupted: &'a AtomicBool,
+    first: Mutex<Option<OpError>>,
+    progress: &'a dyn Progress,
+    troubles: Mutex<Vec<Trouble>>,
+    troubles_count: AtomicU64,
+    bytes_read: AtomicU64,
+}
+
+impl<'a> Abort<'a> {
+    pub(super) fn new(interrupted: &'a AtomicBool, progress: &'a dyn Progress) -> Self {
+        Self {
+            stopped: AtomicBool::new(false),
+            interrupted,
+            first: Mutex::new(None),
+            progress,
+            troubles: Mutex::default(),
+            troubles_count: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether to stop: something failed, or the user asked.
+    pub(super) fn is_set(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Stops everything; the first error is the one that is reported.
+    pub(super) fn fail(&self, err: OpError) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(err);
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// The verdict once all threads have ended.
+    pub(super) fn verdict(&self) -> Result<()> {
+        if let Some(err) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(err);
+        }
+        if self.interrupted.load(Ordering::SeqCst) { Err(OpError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Lists something that could not be taken as it should.
+    pub(super) fn trouble(&self, path: &[u8], what: impl Into<String>) {
+        let what = what.into();
+        self.progress.trouble(path, &what);
+        self.troubles_count.fetch_add(1, Ordering::Relaxed);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.len() < limits::TROUBLES_MAX {
+            troubles.push(Trouble { path: path.to_vec(), what });
+        }
+    }
+
+    /// The troubles by path, and how many there were.
+    pub(super) fn troubles(&self) -> (Vec<Trouble>, u64) {
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = troubles.clone();
+        list.sort_by(|a, b| a.path.cmp(&b.path));
+        (list, self.troubles_count.load(Ordering::SeqCst))
+    }
+
+    pub(super) const fn progress(&self) -> &'a dyn Progress {
+        self.progress
+    }
+
+    /// Counts bytes that were read from a source.
+    pub(super) fn read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.done(0, bytes);
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::SeqCst)
+    }
+}

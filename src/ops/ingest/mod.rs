@@ -1,0 +1,255 @@
+//! Ingest: sources in, one snapshot out.
+//!
+//! ```text
+//!  walker ──jobs──▶ readers ──blocks──▶ coders ──▶ session (packs, segments)
+//!     └────────────events────────────▶ assembler ──▶ tree pages, snapshot
+//! ```
+//! The walker goes through the sources in name order and sends one event per entry; files that
+//! must be read go to the readers in batches, and the assembler, which takes events in the same
+//! order, waits for a batch when it comes to its files. So trees are the same whatever the threads
+//! do, a directory of a million entries is never held in memory, and every queue is bounded.
+//!
+//! Trouble at a source is listed and never stops the rest; trouble with the repository stops
+//! everything. A thread that stops early keeps draining its queue, so that nobody waits for it.
+
+mod abort;
+mod assemble;
+mod excludes;
+mod pipeline;
+mod plan;
+mod read;
+mod ticket;
+mod walk;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+pub use excludes::ExcludeOptions;
+
+use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
+use crate::progress::Progress;
+use crate::repo::{Repository, Session, Writer};
+
+use super::error::Result;
+use abort::Abort;
+use plan::Plan;
+
+/// The file that lists patterns to leave out, in any directory of a source.
+pub const IGNORE_FILE: &str = ".icecoreignore";
+
+/// How to ingest.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Host that the snapshot belongs to.
+    pub host: String,
+    /// User who runs it.
+    pub user: String,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// The snapshot's time; now where absent.
+    pub time: Option<Time>,
+    /// What to leave out.
+    pub excludes: ExcludeOptions,
+    /// zstd level, 1 to 19.
+    pub compression_level: i32,
+    /// Threads that read, and as many that code.
+    pub threads: usize,
+    /// Store access times too; each reading then makes a new tree.
+    pub keep_atime: bool,
+    /// Read every file, whatever the parent snapshot says.
+    pub force: bool,
+    /// Do not compare inode numbers with the parent snapshot: for file systems without stable ones.
+    pub ignore_inode: bool,
+    /// Do not compare ctimes with the parent snapshot.
+    pub ignore_ctime: bool,
+    /// Only look at what would be done; the repository is not touched.
+    pub dry_run: bool,
+    /// Directories that are never entered, by device and inode: the repository itself, its cache.
+    pub own: Vec<(u64, u64)>,
+}
+
+/// Where content comes from.
+pub enum Input {
+    /// Files and directories.
+    Paths {
+        /// Relative paths start here and appear relative to the snapshot's root; without it they
+        /// start in the current directory and appear at their absolute paths.
+        base: Option<PathBuf>,
+        /// What to take, each with all below it.
+        paths: Vec<PathBuf>,
+    },
+    /// One file from a stream.
+    Stream(Stream),
+}
+
+/// A file whose content arrives through a pipe.
+pub struct Stream {
+    /// Its path below the snapshot's root, raw bytes.
+    pub name: Vec<u8>,
+    /// The content.
+    pub reader: Box<dyn Read + Send>,
+    /// Called once the stream has ended: says whether its producer succeeded. An error means that
+    /// there is no snapshot.
+    pub finish: Box<dyn FnOnce() -> Result<(), String> + Send>,
+}
+
+/// What became of an ingest.
+#[derive(Debug, Clone, Default)]
+pub struct IngestReport {
+    /// The snapshot; `None` for a dry run.
+    pub snapshot: Option<SnapshotId>,
+    /// The snapshot that said what need not be read.
+    pub parent: Option<SnapshotId>,
+    /// Files that the parent does not have.
+    pub files_new: u64,
+    /// Files that differ from the parent's.
+    pub files_changed: u64,
+    /// Files as in the parent, not read.
+    pub files_unchanged: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Links, devices, pipes and sockets.
+    pub others: u64,
+    /// Entries left out by patterns.
+    pub excluded: u64,
+    /// Logical bytes of all files.
+    pub bytes: u64,
+    /// Bytes read from sources.
+    pub bytes_read: u64,
+    /// What was written to the repository.
+    pub added: Added,
+    /// What went wrong at the sources, at most [`crate::format::limits::TROUBLES_MAX`] entries.
+    pub troubles: Vec<Trouble>,
+    /// How many troubles there were in all.
+    pub troubles_count: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Takes the sources into a new snapshot.
+pub fn run(
+    repo: &Repository,
+    input: Input,
+    options: &IngestOptions,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<IngestReport> {
+    let started = Instant::now();
+    let now = crate::clock::now();
+    let abort = Abort::new(interrupted, progress);
+    let plan = match &input {
+        Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
+        Input::Stream(stream) => Plan::stream(&stream.name)?,
+    };
+    let parent = if options.force { None } else { find_parent(repo, options, &plan)? };
+    if options.dry_run {
+        let tally = pipeline::dry_run(repo, &input, options, &plan, parent.as_ref(), &abort)?;
+        return Ok(report(None, parent.as_ref(), tally, &abort, Added::default(), started));
+    }
+    let writer = Writer { host: options.host.clone(), pid: std::process::id() };
+    let session = Session::begin(repo, writer, now)?;
+    let head = Head::new(options, &plan, parent.as_ref(), now);
+    let result = pipeline::run(repo, &session, input, options, &plan, parent.as_ref(), &abort);
+    let (root, tally) = match result {
+        Ok(done) => done,
+        Err(err) => {
+            session.abandon();
+            return Err(err);
+        }
+    };
+    let snapshot = session.commit(|id, added| head.snapshot(id, added, root, &abort, started))?;
+    Ok(report(Some(snapshot.id), parent.as_ref(), tally, &abort, snapshot.added, started))
+}
+
+/// What a snapshot says besides its tree, known before the ingest starts.
+struct Head {
+    time: Time,
+    host: String,
+    user: String,
+    tags: Vec<String>,
+    sources: Vec<Source>,
+    parent: Option<SnapshotId>,
+}
+
+impl Head {
+    fn new(options: &IngestOptions, plan: &Plan, parent: Option<&Snapshot>, now: Time) -> Self {
+        Self {
+            time: options.time.unwrap_or(now),
+            host: options.host.clone(),
+            user: options.user.clone(),
+            tags: options.tags.clone(),
+            sources: plan.sources.clone(),
+            parent: parent.map(|parent| parent.id),
+        }
+    }
+
+    fn snapshot(
+        self,
+        id: SnapshotId,
+        added: Added,
+        root: Leaf,
+        abort: &Abort<'_>,
+        started: Instant,
+    ) -> Snapshot {
+        let (troubles, troubles_count) = abort.troubles();
+        Snapshot {
+            id,
+            time: self.time,
+            duration_ns: started.elapsed().as_nanos() as u64,
+            host: self.host,
+            user: self.user,
+            program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tags: self.tags,
+            sources: self.sources,
+            parent: self.parent,
+            root,
+            troubles,
+            troubles_count,
+            added,
+        }
+    }
+}
+
+/// The newest snapshot of the same host and sources.
+fn find_parent(
+    repo: &Repository,
+    options: &IngestOptions,
+    plan: &Plan,
+) -> Result<Option<Snapshot>> {
+    let list = repo.snapshots()?;
+    for damaged in &list.damaged {
+        tracing::warn!("{damaged}; it is not used as a parent");
+    }
+    let same =
+        |snapshot: &Snapshot| snapshot.host == options.host && snapshot.sources == plan.sources;
+    Ok(list.snapshots.into_iter().rev().find(same))
+}
+
+fn report(
+    snapshot: Option<SnapshotId>,
+    parent: Option<&Snapshot>,
+    tally: walk::Tally,
+    abort: &Abort<'_>,
+    added: Added,
+    started: Instant,
+) -> IngestReport {
+    let (troubles, troubles_count) = abort.troubles();
+    IngestReport {
+        snapshot,
+        parent: parent.map(|parent| parent.id),
+        files_new: tally.files_new,
+        files_changed: tally.files_changed,
+        files_unchanged: tally.files_unchanged,
+        directories: tally.directories,
+        others: tally.others,
+        excluded: tally.excluded,
+        bytes: tally.bytes,
+        bytes_read: abort.bytes_read(),
+        added,
+        troubles,
+        troubles_count,
+        duration: started.elapsed(),
+    }
+}

@@ -1,0 +1,249 @@
+//! The threads of an ingest and the queues between them.
+
+use std::num::NonZeroUsize;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::codec::BlockEncoder;
+use crate::format::{Leaf, Node, Owner, PackKind, Snapshot, Time};
+use crate::localfs::Owners;
+use crate::ops::error::{OpError, Result};
+use crate::repo::{BlockDraft, DirectoryWriter, PageWriter, RepoError, Repository, Session};
+
+use super::abort::Abort;
+use super::plan::{self, Plan};
+use super::read::Reader;
+use super::ticket::Batch;
+use super::walk::{Outlets, Tally, Walker};
+use super::{IngestOptions, Input, Stream, assemble};
+
+/// Lengths of all queues: with the open pack of each kind they are the memory of an ingest.
+struct Sizes {
+    threads: usize,
+    /// A batch holds at most 64 files' names and open directories.
+    batches: usize,
+    /// A block holds up to 512 KiB.
+    blocks: usize,
+    /// An event holds one node.
+    events: usize,
+}
+
+impl Sizes {
+    fn new(threads: usize) -> Self {
+        let threads = NonZeroUsize::new(threads).map_or(1, NonZeroUsize::get);
+        Self { threads, batches: 2 * threads, blocks: 4 * threads, events: 4096 }
+    }
+}
+
+/// The walker recurses once per level of directories; deep trees must not end its stack.
+const WALKER_STACK: usize = 256 << 20;
+
+/// Looks at what would be done.
+pub(super) fn dry_run(
+    repo: &Repository,
+    input: &Input,
+    options: &IngestOptions,
+    plan: &Plan,
+    parent: Option<&Snapshot>,
+    abort: &Abort<'_>,
+) -> Result<Tally> {
+    if matches!(input, Input::Stream(_)) {
+        return Ok(Tally { files_new: 1, ..Tally::default() });
+    }
+    let tally = std::thread::scope(|scope| {
+        let walk = || walk(repo, options, plan, parent, abort, None);
+        let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
+        let handle = thread.spawn_scoped(scope, walk).map_err(no_thread)?;
+        handle.join().unwrap_or(Err(OpError::Panicked))
+    })?;
+    abort.verdict()?;
+    Ok(tally)
+}
+
+fn no_thread(source: std::io::Error) -> OpError {
+    OpError::io("start a thread", source)
+}
+
+/// Reads everything into the session; returns the snapshot's root.
+pub(super) fn run<'r>(
+    repo: &'r Repository,
+    session: &Session<'r>,
+    input: Input,
+    options: &IngestOptions,
+    plan: &Plan,
+    parent: Option<&Snapshot>,
+    abort: &Abort<'_>,
+) -> Result<(Leaf, Tally)> {
+    match input {
+        Input::Stream(stream) => run_stream(repo, session, options, stream, abort),
+        Input::Paths { .. } => run_paths(repo, session, options, plan, parent, abort),
+    }
+}
+
+fn run_paths<'r>(
+    repo: &'r Repository,
+    session: &Session<'r>,
+    options: &IngestOptions,
+    plan: &Plan,
+    parent: Option<&Snapshot>,
+    abort: &Abort<'_>,
+) -> Result<(Leaf, Tally)> {
+    let sizes = Sizes::new(options.threads);
+    let level = options.compression_level;
+    let (batch_in, batches) = bounded::<Batch>(sizes.batches);
+    let (event_in, events) = bounded(sizes.events);
+    std::thread::scope(|scope| {
+        let coders = spawn_coders(scope, session, level, &sizes, abort);
+        for _ in 0..sizes.threads {
+            let (batches, blocks) = (batches.clone(), coders.clone());
+            scope.spawn(move || {
+                stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
+            });
+        }
+        drop((coders, batches));
+        let outlets = Outlets { events: event_in, batches: batch_in };
+        let walker = std::thread::Builder::new().stack_size(WALKER_STACK);
+        let walker = walker
+            .spawn_scoped(scope, || walk(repo, options, plan, parent, abort, Some(outlets)))
+            .map_err(no_thread)?;
+        let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+        let mut pages = PageWriter::new(session, encoder);
+        let root = assemble::run(&events, &mut pages, abort);
+        let tally = walker.join().unwrap_or(Err(OpError::Panicked));
+        Ok((tally?, root?))
+    })
+    .and_then(|(tally, root)| abort.verdict().map(|()| (root, tally)))
+}
+
+fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
+    if let Err(err) = result {
+        abort.fail(err);
+    }
+}
+
+fn walk(
+    repo: &Repository,
+    options: &IngestOptions,
+    plan: &Plan,
+    parent: Option<&Snapshot>,
+    abort: &Abort<'_>,
+    outlets: Option<Outlets>,
+) -> Result<Tally> {
+    let root = parent.map(Repository::root);
+    let result = Walker::new(repo, options, abort, outlets)
+        .and_then(|walker| walker.run(&plan.root, &plan.tree, root.as_ref()));
+    if result.is_err() {
+        // The assembler must not take an unfinished tree for a whole one.
+        abort.fail(OpError::Interrupted);
+    }
+    result
+}
+
+/// Starts the threads that code blocks; they end when every clone of the sender is gone.
+fn spawn_coders<'scope, 'env: 'scope, 'r>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    session: &'env Session<'r>,
+    level: i32,
+    sizes: &Sizes,
+    abort: &'env Abort<'_>,
+) -> Sender<BlockDraft> {
+    let (block_in, blocks) = bounded::<BlockDraft>(sizes.blocks);
+    for _ in 0..sizes.threads {
+        let blocks = blocks.clone();
+        scope.spawn(move || stop_on_error(abort, code_blocks(session, level, &blocks, abort)));
+    }
+    block_in
+}
+
+fn code_blocks(
+    session: &Session<'_>,
+    level: i32,
+    blocks: &Receiver<BlockDraft>,
+    abort: &Abort<'_>,
+) -> Result<()> {
+    let mut encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    for draft in blocks {
+        if abort.is_set() {
+            continue;
+        }
+        let written = session.write_block(PackKind::Data, &draft, &mut encoder);
+        stop_on_error(abort, written.map_err(OpError::from));
+    }
+    Ok(())
+}
+
+fn read_batches(
+    repo: &Repository,
+    session: &Session<'_>,
+    level: i32,
+    batches: &Receiver<Batch>,
+    blocks: Sender<BlockDraft>,
+    abort: &Abort<'_>,
+) -> Result<()> {
+    let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+    for batch in batches {
+        if !abort.is_set() {
+            batch.read(|job| reader.file(&job));
+        }
+    }
+    if abort.is_set() { Ok(()) } else { reader.finish() }
+}
+
+/// One file from a stream, at its path below synthetic directories.
+fn run_stream<'r>(
+    repo: &'r Repository,
+    session: &Session<'r>,
+    options: &IngestOptions,
+    stream: Stream,
+    abort: &Abort<'_>,
+) -> Result<(Leaf, Tally)> {
+    let sizes = Sizes::new(options.threads);
+    let level = options.compression_level;
+    let Stream { name, reader: source, finish } = stream;
+    let file = std::thread::scope(|scope| {
+        let blocks = spawn_coders(scope, session, level, &sizes, abort);
+        let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+        let file = reader.stream(source)?;
+        reader.finish()?;
+        Ok::<_, OpError>(file)
+    })?;
+    abort.verdict()?;
+    finish().map_err(OpError::Input)?;
+    let now = options.time.unwrap_or_else(crate::clock::now);
+    let bytes = file.size;
+    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let mut pages = PageWriter::new(session, encoder);
+    let owner = Owners::new()
+        .owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut node = stream_node(now, 0o600, crate::format::Body::File(file));
+    for part in plan::stream_parts(&name)?.iter().rev() {
+        node.name = part.to_vec();
+        let mut writer = DirectoryWriter::default();
+        writer.push(node, &owner, &mut pages)?;
+        node = stream_node(now, 0o755, writer.finish(&mut pages)?.into());
+    }
+    pages.flush()?;
+    let tally = Tally { files_new: 1, bytes, ..Tally::default() };
+    Ok((root_leaf(node, owner), tally))
+}
+
+fn root_leaf(node: Node, owner: Owner) -> Leaf {
+    Leaf { owners: vec![owner], nodes: vec![node] }
+}
+
+fn stream_node(now: Time, mode: u32, body: crate::format::Body) -> Node {
+    Node {
+        name: Vec::new(),
+        mode,
+        owner: 0,
+        mtime: now,
+        ctime: now,
+        atime: None,
+        btime: None,
+        inode: 0,
+        link: None,
+        xattrs: Vec::new(),
+        unstable: false,
+        body,
+    }
+}

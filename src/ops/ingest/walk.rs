@@ -1,0 +1,493 @@
+//! The walker: through the sources in name order, one event per entry.
+//!
+//! It keeps pace with the parent snapshot's directories as it goes (both are sorted), so an
+//! unchanged file costs one `statx`, and takes its node over as it stands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::format::{Body, ChunkClass, Content, File, HardLink, Node, Owner};
+use crate::localfs::{self, Dir, Found, Kind, LocalError, Owners};
+use crate::ops::error::Result;
+use crate::repo::{Entries, NodeRef, Repository};
+
+use super::IngestOptions;
+use super::abort::Abort;
+use super::excludes::Excluder;
+use super::plan::Branch;
+use super::ticket::{Batch, FileJob, Ticket};
+
+/// What the walker found next, in the order of the snapshot's tree.
+pub(super) enum Event {
+    /// A directory begins; its entries follow.
+    Enter(Box<Node>, Owner),
+    /// An entry of the current directory. With a ticket, its content is still being read.
+    Entry(Box<Node>, Owner, Option<Ticket>),
+    /// The current directory ends.
+    Leave,
+}
+
+/// Where the walker's finds go; a dry run has nowhere.
+pub(super) struct Outlets {
+    pub(super) events: Sender<Event>,
+    pub(super) batches: Sender<Batch>,
+}
+
+/// Counts of one walk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) files_new: u64,
+    pub(super) files_changed: u64,
+    pub(super) files_unchanged: u64,
+    pub(super) directories: u64,
+    pub(super) others: u64,
+    pub(super) excluded: u64,
+    pub(super) bytes: u64,
+}
+
+/// What is known of an inode with several names until the last of them was met.
+struct Linked {
+    names_left: u32,
+    ticket: Option<Ticket>,
+    unchanged: Option<(Node, Owner)>,
+}
+
+/// One directory's entries in the parent snapshot, followed in step.
+struct Prior<'r> {
+    entries: Peekable<Entries<'r>>,
+}
+
+impl Prior<'_> {
+    /// The parent's entry of that name; names must be asked for in ascending order.
+    fn find(&mut self, name: &[u8]) -> Option<NodeRef> {
+        loop {
+            match self.entries.peek()? {
+                Ok(node) if node.name.as_slice() < name => {
+                    self.entries.next();
+                }
+                Ok(node) if node.name == name => return Some(node.clone()),
+                Ok(_) => return None,
+                Err(err) => {
+                    tracing::warn!("{err}; what it held is read again");
+                    self.entries.next();
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct Walker<'a> {
+    repo: &'a Repository,
+    options: &'a IngestOptions,
+    abort: &'a Abort<'a>,
+    excluder: Excluder<'a>,
+    owners: Owners,
+    outlets: Option<Outlets>,
+    batch: Batch,
+    linked: HashMap<(u64, u64), Linked>,
+    /// Devices in the order met: their numbers differ from boot to boot, their order rarely.
+    devices: Vec<u64>,
+    path: Vec<u8>,
+    tally: Tally,
+}
+
+/// A directory being walked.
+struct Place<'p> {
+    dir: Arc<Dir>,
+    /// `None`: everything below a source; else only these entries.
+    only: Option<&'p BTreeMap<Vec<u8>, Branch>>,
+    /// Device of the source that this lies in.
+    device: Option<u64>,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(
+        repo: &'a Repository,
+        options: &'a IngestOptions,
+        abort: &'a Abort<'a>,
+        outlets: Option<Outlets>,
+    ) -> Result<Self> {
+        Ok(Self {
+            repo,
+            options,
+            abort,
+            excluder: Excluder::new(&options.excludes)?,
+            owners: Owners::new(),
+            outlets,
+            batch: Batch::default(),
+            linked: HashMap::new(),
+            devices: Vec::new(),
+            path: Vec::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Walks from the snapshot's root.
+    pub(super) fn run(
+        mut self,
+        root: &std::path::Path,
+        tree: &Branch,
+        parent: Option<&NodeRef>,
+    ) -> Result<Tally> {
+        let dir = Arc::new(Dir::open(root)?);
+        let found = localfs::inspect_fd(&*dir)?;
+        let (only, device) = match tree {
+            Branch::Whole => (None, Some(found.device)),
+            Branch::Only(entries) => (Some(entries), None),
+        };
+        let mut node = self.node(b"", &found);
+        node.xattrs = localfs::read_xattrs_fd(&*dir)?;
+        node.body = empty_directory();
+        let owner = self.owners.owner(found.uid, found.gid);
+        self.send(Event::Enter(Box::new(node), owner));
+        self.children(&Place { dir, only, device }, parent.map(|node| &**node));
+        self.send(Event::Leave);
+        self.flush();
+        Ok(self.tally)
+    }
+
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(outlets) = &self.outlets
+            && !batch.is_empty()
+        {
+            // A closed queue means that the readers died; the batch's tickets say so.
+            let _ = outlets.batches.send(batch);
+        }
+    }
+
+    fn send(&mut self, event: Event) {
+        let Some(outlets) = &self.outlets else { return };
+        match outlets.events.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(event)) => {
+                // The assembler may be waiting for a file of the open batch.
+                self.flush();
+                if let Some(outlets) = &self.outlets {
+                    let _ = outlets.events.send(event);
+                }
+            }
+        }
+    }
+
+    fn trouble(&self, err: &LocalError) {
+        if err.is_not_found() {
+            self.abort.trouble(&self.path, "vanished while it was ingested");
+        } else if err.is_other_kind() {
+            self.abort.trouble(&self.path, "replaced by another kind while it was ingested");
+        } else {
+            self.abort.trouble(&self.path, format!("cannot {}: {}", err.action, err.source));
+        }
+    }
+
+    fn children(&mut self, place: &Place<'_>, prior: Option<&Node>) {
+        let page = match prior.map(|node| &node.body) {
+            Some(Body::Directory { page, .. }) => *page,
+            _ => None,
+        };
+        let mut prior = Prior { entries: self.repo.entries(page).peekable() };
+        match place.only {
+            Some(entries) => {
+                for (name, branch) in entries {
+                    self.visit(place, name, Some(branch), prior.find(name));
+                }
+            }
+            None => self.all_children(place, &mut prior),
+        }
+    }
+
+    fn all_children(&mut self, place: &Place<'_>, prior: &mut Prior<'_>) {
+        let names = match place.dir.names() {
+            Ok(names) => names,
+            Err(err) => return self.trouble(&err),
+        };
+        for name in names.too_long() {
+            self.with_name(name, |walker| {
+                walker.abort.trouble(&walker.path, "the name is too long to be stored");
+            });
+        }
+        if let Err(what) = self.excluder.enter(&place.dir, &names, &self.path) {
+            self.abort.trouble(&self.path, what);
+        }
+        let tag = self.excluder.tag(&place.dir, &names);
+        for entry in names.iter() {
+            if self.abort.is_set() {
+                break;
+            }
+            if tag.as_deref().is_some_and(|tag| tag != entry.name) {
+                self.tally.excluded += 1;
+                continue;
+            }
+            self.visit(place, entry.name, None, prior.find(entry.name));
+        }
+        self.excluder.leave();
+    }
+
+    fn with_name(&mut self, name: &[u8], act: impl FnOnce(&mut Self)) {
+        let len = self.path.len();
+        self.path.push(b'/');
+        self.path.extend_from_slice(name);
+        act(self);
+        self.path.truncate(len);
+    }
+
+    fn visit(
+        &mut self,
+        place: &Place<'_>,
+        name: &[u8],
+        branch: Option<&Branch>,
+        prior: Option<NodeRef>,
+    ) {
+        self.with_name(name, |walker| {
+            let found = match localfs::inspect(&place.dir, name) {
+                Ok(found) => found,
+                Err(err) => return walker.trouble(&err),
+            };
+            let is_dir = found.kind == Kind::Directory;
+            // What the user named is taken, whatever the patterns say of it.
+            if branch.is_none() && walker.excluder.excludes(&walker.path, is_dir) {
+                walker.tally.excluded += 1;
+            } else if is_dir {
+                walker.directory(place, name, branch, &found, prior);
+            } else if let Some(Branch::Only(_)) = branch {
+                walker.abort.trouble(&walker.path, "replaced by another kind");
+            } else if found.kind == Kind::File && walker.excluder.is_too_large(found.size) {
+                walker.tally.excluded += 1;
+            } else {
+                walker.leaf(place, name, &found, prior);
+            }
+        });
+    }
+
+    fn directory(
+        &mut self,
+        place: &Place<'_>,
+        name: &[u8],
+        branch: Option<&Branch>,
+        found: &Found,
+        prior: Option<NodeRef>,
+    ) {
+        if self.options.own.contains(&(found.device, found.inode)) {
+            tracing::info!("{} is left out", String::from_utf8_lossy(&self.path));
+            self.tally.excluded += 1;
+            return;
+        }
+        self.tally.directories += 1;
+        let owner = self.owners.owner(found.uid, found.gid);
+        let mut node = self.node(name, found);
+        node.body = empty_directory();
+        let opened = place.dir.open_dir(name);
+        let xattrs = match &opened {
+            Ok(dir) => localfs::read_xattrs_fd(dir),
+            Err(_) => localfs::read_xattrs(&place.dir, name),
+        };
+        match xattrs {
+            Ok(xattrs) => node.xattrs = xattrs,
+            Err(err) => self.trouble(&err),
+        }
+        self.send(Event::Enter(Box::new(node), owner));
+        match opened {
+            Err(err) => self.trouble(&err),
+            Ok(dir) => {
+                let (only, device) = match branch {
+                    Some(Branch::Only(entries)) => (Some(entries), None),
+                    _ => (None, place.device.or(Some(found.device))),
+                };
+                let foreign =
+                    self.excluder.one_file_system() && device.is_some_and(|d| d != found.device);
+                if !foreign {
+                    self.children(&Place { dir: Arc::new(dir), only, device }, prior.as_deref());
+                }
+            }
+        }
+        self.send(Event::Leave);
+    }
+
+    fn leaf(&mut self, place: &Place<'_>, name: &[u8], found: &Found, prior: Option<NodeRef>) {
+        if found.kind == Kind::File {
+            self.tally.bytes += found.size;
+            self.abort.progress().expect(1, found.size);
+        } else {
+            self.tally.others += 1;
+        }
+        if found.nlink > 1 && self.known_link(name, found) {
+            return;
+        }
+        let known = prior.is_some();
+        let prior = prior.filter(|prior| self.is_unchanged(prior, found));
+        let owner = self.owners.owner(found.uid, found.gid);
+        let mut node = match &prior {
+            Some(prior) => self.keep(prior, name, found),
+            None => match self.fresh(place, name, found) {
+                Ok(node) => node,
+                Err(err) => return self.trouble(&err),
+            },
+        };
+        node.link = self.link(found);
+        let ticket = match (&prior, found.kind) {
+            (None, Kind::File) => {
+                let count =
+                    if known { &mut self.tally.files_changed } else { &mut self.tally.files_new };
+                *count += 1;
+                self.file(place, name, found)
+            }
+            (Some(_), Kind::File) => {
+                self.tally.files_unchanged += 1;
+                self.abort.progress().done(1, found.size);
+                None
+            }
+            _ => None,
+        };
+        if found.nlink > 1 {
+            let unchanged = ticket.is_none().then(|| (node.clone(), owner.clone()));
+            let linked = Linked { names_left: found.nlink - 1, ticket: ticket.clone(), unchanged };
+            self.linked.insert((found.device, found.inode), linked);
+        }
+        self.send(Event::Entry(Box::new(node), owner, ticket));
+    }
+
+    /// A further name of an inode that was met before: its content is not read again.
+    fn known_link(&mut self, name: &[u8], found: &Found) -> bool {
+        let key = (found.device, found.inode);
+        let Some(linked) = self.linked.get_mut(&key) else { return false };
+        linked.names_left = linked.names_left.saturating_sub(1);
+        let (ticket, known) = (linked.ticket.clone(), linked.unchanged.clone());
+        if linked.names_left == 0 {
+            self.linked.remove(&key);
+        }
+        let (node, owner) = match known {
+            Some((mut node, owner)) => {
+                node.name = name.to_vec();
+                (node, owner)
+            }
+            None => {
+                let mut node = self.node(name, found);
+                node.body = empty_file();
+                node.link = self.link(found);
+                (node, self.owners.owner(found.uid, found.gid))
+            }
+        };
+        if found.kind == Kind::File {
+            self.tally.files_unchanged += 1;
+            self.abort.progress().done(1, found.size);
+        }
+        self.send(Event::Entry(Box::new(node), owner, ticket));
+        true
+    }
+
+    fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
+        if self.options.force || prior.unstable || Kind::of_node(&prior.body) != found.kind {
+            return false;
+        }
+        let size = match &prior.body {
+            Body::File(file) => file.size == found.size && self.is_stored(file),
+            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
+                (*major, *minor) == found.rdev
+            }
+            _ => true,
+        };
+        size && prior.mtime == found.mtime
+            && (self.options.ignore_ctime || prior.ctime == found.ctime)
+            && (self.options.ignore_inode || prior.inode == found.inode)
+    }
+
+    /// Whether the repository still has what the parent's node refers to; else it is read again.
+    fn is_stored(&self, file: &File) -> bool {
+        let Content::Extents { extents, .. } = &file.content else { return true };
+        extents.iter().all(|e| e.is_hole() || self.repo.has_chunk(&e.id).unwrap_or(false))
+    }
+
+    /// The parent's node as it is now. With an equal ctime its extended attributes are the same.
+    fn keep(&self, prior: &NodeRef, name: &[u8], found: &Found) -> Node {
+        let mut node = Node::clone(prior);
+        node.name = name.to_vec();
+        node.mode = found.mode;
+        node.ctime = found.ctime;
+        node.inode = found.inode;
+        node.atime = self.options.keep_atime.then_some(found.atime);
+        node
+    }
+
+    fn fresh(&mut self, place: &Place<'_>, name: &[u8], found: &Found) -> Result<Node, LocalError> {
+        let mut node = self.node(name, found);
+        node.xattrs = localfs::read_xattrs(&place.dir, name)?;
+        let (major, minor) = found.rdev;
+        node.body = match found.kind {
+            Kind::Symlink => Body::Symlink { target: localfs::read_link(&place.dir, name)? },
+            Kind::Fifo => Body::Fifo,
+            Kind::Socket => Body::Socket,
+            Kind::CharDevice => Body::CharDevice { major, minor },
+            Kind::BlockDevice => Body::BlockDevice { major, minor },
+            Kind::File | Kind::Directory => empty_file(),
+        };
+        Ok(node)
+    }
+
+    /// Hands a file to the readers.
+    fn file(&mut self, place: &Place<'_>, name: &[u8], found: &Found) -> Option<Ticket> {
+        if self.outlets.is_none() {
+            return None;
+        }
+        let job =
+            FileJob { dir: Arc::clone(&place.dir), name: name.to_vec(), path: self.path.clone() };
+        let ticket = self.batch.push(job, found.size);
+        if self.batch.is_full() {
+            self.flush();
+        }
+        Some(ticket)
+    }
+
+    fn node(&mut self, name: &[u8], found: &Found) -> Node {
+        Node {
+            name: name.to_vec(),
+            mode: found.mode,
+            owner: 0,
+            mtime: found.mtime,
+            ctime: found.ctime,
+            atime: self.options.keep_atime.then_some(found.atime),
+            btime: found.btime,
+            inode: found.inode,
+            link: None,
+            xattrs: Vec::new(),
+            unstable: false,
+            body: Body::Fifo,
+        }
+    }
+
+    fn link(&mut self, found: &Found) -> Option<HardLink> {
+        if found.nlink < 2 || found.kind == Kind::Directory {
+            return None;
+        }
+        let known = self.devices.iter().position(|&device| device == found.device);
+        let ordinal = known.unwrap_or_else(|| {
+            self.devices.push(found.device);
+            self.devices.len() - 1
+        });
+        let mut identity = (ordinal as u64).to_le_bytes().to_vec();
+        identity.extend_from_slice(&found.inode.to_le_bytes());
+        let hash = blake3::hash(&identity);
+        let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+        let group = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Some(HardLink { group, count: found.nlink })
+    }
+}
+
+/// Stands in until the directory's own entries are known.
+fn empty_directory() -> Body {
+    Body::Directory { page: None, entries: 0, totals: crate::format::Totals::default() }
+}
+
+/// Stands in until the file was read.
+fn empty_file() -> Body {
+    Body::File(File {
+        size: 0,
+        data: 0,
+        hash: Some(*blake3::hash(b"").as_bytes()),
+        class: ChunkClass::Default,
+        content: Content::Inline(Vec::new()),
+    })
+}

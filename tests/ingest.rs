@@ -1,0 +1,332 @@
+//! Ingest of real trees: what is stored, what is read again, what is reported.
+//!
+//! Guards against content that differs from the source, against reading what did not change, and
+//! against source trouble that stops or hides the rest.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use icecore::format::{Body, ChunkId, Content};
+use icecore::ops::OpError;
+use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, IngestReport, Input, Stream};
+use icecore::progress::Silent;
+use icecore::repo::{InitOptions, NodeRef, OpenOptions, Repository, SnapshotFilter};
+use icecore::storage::MemoryStorage;
+
+fn repository() -> Repository {
+    let storage = MemoryStorage::new();
+    Repository::init(&storage, None, "", InitOptions::default()).unwrap();
+    Repository::open(Arc::new(storage), None, &OpenOptions::default()).unwrap()
+}
+
+fn options() -> IngestOptions {
+    IngestOptions {
+        host: "host".into(),
+        user: "user".into(),
+        tags: Vec::new(),
+        time: None,
+        excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
+        compression_level: 3,
+        threads: 2,
+        keep_atime: false,
+        force: false,
+        ignore_inode: false,
+        ignore_ctime: false,
+        dry_run: false,
+        own: Vec::new(),
+    }
+}
+
+fn try_ingest(
+    repo: &Repository,
+    base: &Path,
+    options: &IngestOptions,
+) -> Result<IngestReport, OpError> {
+    let input = Input::Paths { base: Some(base.to_owned()), paths: vec![PathBuf::from(".")] };
+    ingest::run(repo, input, options, &Silent, &AtomicBool::new(false))
+}
+
+fn ingest_tree(repo: &Repository, base: &Path) -> IngestReport {
+    try_ingest(repo, base, &options()).unwrap()
+}
+
+fn latest_root(repo: &Repository) -> NodeRef {
+    Repository::root(&repo.find_snapshot("latest", &SnapshotFilter::default()).unwrap())
+}
+
+fn root_page(repo: &Repository) -> Option<ChunkId> {
+    match latest_root(repo).body {
+        Body::Directory { page, .. } => page,
+        _ => panic!("root is no directory"),
+    }
+}
+
+fn find(repo: &Repository, path: &str) -> Option<NodeRef> {
+    let mut node = latest_root(repo);
+    for name in path.split('/') {
+        let Body::Directory { page, .. } = node.body else { return None };
+        node = repo.lookup(page, name.as_bytes()).unwrap()?;
+    }
+    Some(node)
+}
+
+fn content(repo: &Repository, node: &NodeRef) -> Vec<u8> {
+    let Body::File(file) = &node.body else { panic!("no file") };
+    let mut bytes = vec![1; file.size as usize];
+    assert_eq!(repo.read_at(file, 0, &mut bytes).unwrap(), bytes.len());
+    if let Some(hash) = file.hash {
+        assert_eq!(blake3::hash(&bytes).as_bytes(), &hash);
+    }
+    bytes
+}
+
+/// Bytes that no compressor shrinks and no two seeds share.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn content_of_every_size_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let sizes = [0, 1, 511, 512, 513, 4096, 65_535, 65_537, 1 << 20, (3 << 20) + 17];
+    for (seed, size) in sizes.into_iter().enumerate() {
+        std::fs::write(dir.path().join(format!("noise-{size}")), noise(seed as u64, size)).unwrap();
+        std::fs::write(dir.path().join(format!("text-{size}")), vec![b'a'; size]).unwrap();
+    }
+    let repo = repository();
+    let report = ingest_tree(&repo, dir.path());
+    assert_eq!(report.troubles_count, 0);
+    for (seed, size) in sizes.into_iter().enumerate() {
+        let node = find(&repo, &format!("noise-{size}")).unwrap();
+        assert_eq!(content(&repo, &node), noise(seed as u64, size), "{size}");
+        let node = find(&repo, &format!("text-{size}")).unwrap();
+        assert_eq!(content(&repo, &node), vec![b'a'; size], "{size}");
+    }
+}
+
+#[test]
+fn an_unchanged_tree_is_not_read_and_gives_the_same_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..700 {
+        let sub = dir.path().join(format!("d{}", n % 7));
+        std::fs::create_dir_all(&sub).unwrap();
+        std::fs::write(sub.join(format!("f{n}")), noise(n, 900)).unwrap();
+    }
+    let repo = repository();
+    ingest_tree(&repo, dir.path());
+    let page = root_page(&repo);
+    let second = ingest_tree(&repo, dir.path());
+    assert_eq!(second.bytes_read, 0);
+    assert_eq!(second.files_unchanged, 700);
+    assert_eq!(second.added.chunks, 0);
+    assert_eq!(root_page(&repo), page);
+
+    std::fs::write(dir.path().join("d3/f3"), b"changed").unwrap();
+    let third = ingest_tree(&repo, dir.path());
+    assert_eq!((third.files_changed, third.files_new), (1, 0));
+    assert_eq!(third.bytes_read, 7);
+
+    let forced =
+        try_ingest(&repo, dir.path(), &IngestOptions { force: true, ..options() }).unwrap();
+    assert_eq!(forced.bytes_read, 699 * 900 + 7);
+    assert_eq!(forced.added.chunks, 0, "what is read again deduplicates");
+}
+
+#[test]
+fn a_directory_of_many_entries_is_found_name_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..5000 {
+        std::fs::write(dir.path().join(format!("entry-{n}")), n.to_string()).unwrap();
+    }
+    let repo = repository();
+    ingest_tree(&repo, dir.path());
+    for n in (0..5000).step_by(37) {
+        let node = find(&repo, &format!("entry-{n}")).unwrap();
+        assert_eq!(content(&repo, &node), n.to_string().into_bytes());
+    }
+    assert!(find(&repo, "entry-5000").is_none());
+    let listed: Vec<Vec<u8>> =
+        repo.entries(root_page(&repo)).map(|node| node.unwrap().name.clone()).collect();
+    assert_eq!(listed.len(), 5000);
+    assert!(listed.is_sorted());
+}
+
+#[test]
+fn holes_are_stored_as_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse");
+    let file = std::fs::File::create(&path).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"middle", 1 << 30).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let repo = repository();
+    let report = ingest_tree(&repo, dir.path());
+    assert!(report.bytes_read < 1 << 20);
+    let node = find(&repo, "sparse").unwrap();
+    let Body::File(file) = &node.body else { panic!() };
+    assert_eq!(file.size, 1 << 40);
+    assert!(file.data < 1 << 20);
+    let Content::Extents { extents, .. } = &file.content else { panic!() };
+    assert!(extents.first().unwrap().is_hole() && extents.last().unwrap().is_hole());
+    let mut bytes = [0; 6];
+    repo.read_at(file, 1 << 30, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"middle");
+    assert_eq!(repo.seek(file, 0, false).unwrap(), Some(1 << 30));
+    assert_eq!(repo.seek(file, 1 << 39, false).unwrap(), None);
+    assert_eq!(repo.seek(file, 1 << 39, true).unwrap(), Some(1 << 39));
+}
+
+#[test]
+fn names_of_one_inode_are_read_once_and_stay_together() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    std::fs::write(dir.path().join("a"), noise(1, 100_000)).unwrap();
+    for name in ["b", "sub/c"] {
+        std::fs::hard_link(dir.path().join("a"), dir.path().join(name)).unwrap();
+    }
+    let repo = repository();
+    for round in 0..2 {
+        let report = ingest_tree(&repo, dir.path());
+        assert_eq!(report.bytes_read, if round == 0 { 100_000 } else { 0 });
+        let nodes = ["a", "b", "sub/c"].map(|path| find(&repo, path).unwrap());
+        let link = nodes[0].link.unwrap();
+        assert_eq!(link.count, 3);
+        for node in &nodes {
+            assert_eq!(node.link, Some(link));
+            assert_eq!(content(&repo, node), noise(1, 100_000));
+        }
+    }
+}
+
+#[test]
+fn what_the_patterns_name_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, bytes: &[u8]| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    put("keep/file.txt", b"x");
+    put("keep/file.tmp", b"x");
+    put("keep/important.tmp", b"x");
+    put("cache/CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55\n");
+    put("cache/data", b"x");
+    put("fake/CACHEDIR.TAG", b"not a tag");
+    put("fake/data", b"x");
+    put("tagged/.nobackup", b"");
+    put("tagged/data", b"x");
+    put("nested/.icecoreignore", b"*.log\n!keep.log\n/only-here\n");
+    put("nested/a.log", b"x");
+    put("nested/keep.log", b"x");
+    put("nested/only-here", b"x");
+    put("nested/deep/only-here", b"x");
+    put("large", &noise(1, 5000));
+    let excludes = ExcludeOptions {
+        patterns: vec!["*.tmp".into(), "!important.tmp".into()],
+        if_present: vec![".nobackup".into()],
+        caches: true,
+        ignore_files: true,
+        larger_than: Some(4999),
+        ..ExcludeOptions::default()
+    };
+    let repo = repository();
+    try_ingest(&repo, dir.path(), &IngestOptions { excludes, ..options() }).unwrap();
+    let expected = [
+        ("keep/file.txt", true),
+        ("keep/file.tmp", false),
+        ("keep/important.tmp", true),
+        ("cache/CACHEDIR.TAG", true),
+        ("cache/data", false),
+        ("fake/data", true),
+        ("tagged/.nobackup", true),
+        ("tagged/data", false),
+        ("nested/a.log", false),
+        ("nested/keep.log", true),
+        ("nested/only-here", false),
+        ("nested/deep/only-here", true),
+        ("large", false),
+    ];
+    for (path, there) in expected {
+        assert_eq!(find(&repo, path).is_some(), there, "{path}");
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_reported_and_the_rest_is_taken() {
+    if rustix::process::geteuid().is_root() {
+        // Root reads everything; /proc has a file that even root cannot read to its end.
+        let repo = repository();
+        let input = Input::Paths {
+            base: None,
+            paths: vec!["/proc/self/mem".into(), "/etc/hostname".into(), "/etc/passwd".into()],
+        };
+        let result = ingest::run(&repo, input, &options(), &Silent, &AtomicBool::new(false));
+        let report = result.unwrap();
+        assert!(find(&repo, "etc/passwd").is_some());
+        // Its size is 0, so it is taken as empty: nothing to fail on.
+        assert_eq!(report.troubles_count, 0);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("open"), b"x").unwrap();
+    std::fs::write(dir.path().join("shut"), noise(1, 1000)).unwrap();
+    std::fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(0)).unwrap();
+    let repo = repository();
+    let report = ingest_tree(&repo, dir.path());
+    assert_eq!(report.troubles_count, 1);
+    assert!(find(&repo, "open").is_some() && find(&repo, "shut").is_none());
+}
+
+#[test]
+fn several_sources_appear_at_their_absolute_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    for path in ["a/one", "a/two", "b/three"] {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"x").unwrap();
+    }
+    let repo = repository();
+    let paths = vec![root.join("a/one"), root.join("b")];
+    let input = Input::Paths { base: None, paths };
+    ingest::run(&repo, input, &options(), &Silent, &AtomicBool::new(false)).unwrap();
+    let below = root.strip_prefix("/").unwrap().to_str().unwrap();
+    assert!(find(&repo, &format!("{below}/a/one")).is_some());
+    assert!(find(&repo, &format!("{below}/b/three")).is_some());
+    assert!(find(&repo, &format!("{below}/a/two")).is_none());
+}
+
+#[test]
+fn a_stream_becomes_a_file_and_a_failed_producer_leaves_nothing() {
+    let repo = repository();
+    let stream = |finish: Result<(), String>| {
+        Input::Stream(Stream {
+            name: b"/db/dump.sql".to_vec(),
+            reader: Box::new(std::io::Cursor::new(noise(5, 300_000))),
+            finish: Box::new(move || finish),
+        })
+    };
+    let interrupted = AtomicBool::new(false);
+    let failed = stream(Err("pg_dump ended with exit status 1".into()));
+    assert!(ingest::run(&repo, failed, &options(), &Silent, &interrupted).is_err());
+    assert!(repo.snapshots().unwrap().snapshots.is_empty());
+    ingest::run(&repo, stream(Ok(())), &options(), &Silent, &interrupted).unwrap();
+    assert_eq!(content(&repo, &find(&repo, "db/dump.sql").unwrap()), noise(5, 300_000));
+}
+
+#[test]
+fn an_interrupted_ingest_leaves_no_snapshot_and_a_dry_run_nothing_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), noise(1, 100_000)).unwrap();
+    let repo = repository();
+    let input = || Input::Paths { base: Some(dir.path().into()), paths: vec![".".into()] };
+    let stopped = ingest::run(&repo, input(), &options(), &Silent, &AtomicBool::new(true));
+    assert!(matches!(stopped, Err(OpError::Interrupted)));
+    let dry = IngestOptions { dry_run: true, ..options() };
+    let report = ingest::run(&repo, input(), &dry, &Silent, &AtomicBool::new(false)).unwrap();
+    assert_eq!((report.snapshot, report.bytes), (None, 100_000));
+    assert!(repo.snapshots().unwrap().snapshots.is_empty());
+}
