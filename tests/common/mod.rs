@@ -1,0 +1,199 @@
+//! What integration tests share: a place of their own to run `icecore` in, real mounts, the torture
+//! tree and the comparison of trees.
+//!
+//! A test binary takes it with `mod common;`. Binaries whose tests mount are named `mount*`, so
+//! that `.config/nextest.toml` runs few of them at a time.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
+
+pub mod compare;
+pub mod torture;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The passphrase of every repository that [`Sandbox::icecore`] makes or opens.
+pub const PASSPHRASE: &str = "a passphrase for tests only";
+
+/// A temporary folder on the disk of the build (not a tmpfs, which lacks attributes and holes), with
+/// a home and a cache of its own. Removed on drop.
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// # Panics
+    /// Where the folder cannot be made.
+    pub fn new() -> Self {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(base).expect("the build's folder for temporary files");
+        let dir = tempfile::Builder::new().prefix("icecore-").tempdir_in(base).expect("a folder");
+        for inner in ["home", "cache", "tmp"] {
+            fs::create_dir(dir.path().join(inner)).expect("a folder in a new folder");
+        }
+        Self { dir }
+    }
+
+    /// The sandbox's folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes a folder in the sandbox.
+    ///
+    /// # Panics
+    /// Where it exists.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::create_dir(&path).unwrap_or_else(|e| panic!("mkdir {}: {e}", path.display()));
+        path
+    }
+
+    /// The `icecore` of this build, in a clean environment: nothing of the user's reaches it.
+    pub fn icecore(&self) -> assert_cmd::Command {
+        assert_cmd::Command::from_std(self.icecore_std())
+    }
+
+    /// The same for a test that needs the child itself, to kill it or to feed it.
+    pub fn icecore_std(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
+        command.env_clear().current_dir(self.path());
+        for name in ["PATH", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "CI"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+            .env("HOME", self.path().join("home"))
+            .env("XDG_CACHE_HOME", self.path().join("cache"))
+            .env("TMPDIR", self.path().join("tmp"))
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("ICECORE_PASSPHRASE", PASSPHRASE);
+        command
+    }
+
+    /// Mounts a repository on a new folder of the sandbox: `icecore -r REPOSITORY mount FOLDER`.
+    /// The mount is ready on return.
+    ///
+    /// # Panics
+    /// Where `/dev/fuse` is missing, in CI as elsewhere: these tests fail, they are not skipped.
+    #[track_caller]
+    pub fn mount<I: AsRef<OsStr>>(&self, repository: &Path, options: &[I]) -> Mounted {
+        require_fuse();
+        let point = tempfile::Builder::new().prefix("mount-").tempdir_in(self.path());
+        let point = point.expect("a mount point").keep();
+        let mut command = self.icecore_std();
+        command.arg("-r").arg(repository).arg("mount").args(options).arg(&point);
+        let output = command.output().expect("icecore runs");
+        assert!(output.status.success(), "icecore mount: {}", words(&output));
+        assert!(is_mount_point(&point), "icecore mount returned, and nothing is mounted");
+        Mounted { point: Some(point) }
+    }
+}
+
+/// A mount that ends with the test, however the test ends.
+pub struct Mounted {
+    point: Option<PathBuf>,
+}
+
+impl Mounted {
+    /// Takes charge of a mount that the test made itself.
+    pub fn adopt(point: PathBuf) -> Self {
+        Self { point: Some(point) }
+    }
+
+    /// The mount point.
+    ///
+    /// # Panics
+    /// Never: only [`Mounted::unmount`] takes the point, and it takes the guard too.
+    pub fn path(&self) -> &Path {
+        self.point.as_deref().expect("mounted until dropped")
+    }
+
+    /// `latest` on the mount.
+    pub fn latest(&self) -> PathBuf {
+        self.path().join("latest")
+    }
+
+    /// Unmounts now, and fails where that fails (a file that is still open, for example).
+    ///
+    /// # Panics
+    /// Where the mount is busy or gone.
+    #[track_caller]
+    pub fn unmount(mut self) {
+        let point = self.point.take().expect("mounted until dropped");
+        let output = run("fusermount3", &[OsStr::new("-u"), point.as_os_str()]);
+        if !output.status.success() {
+            detach(&point);
+            panic!("unmount {}: {}", point.display(), words(&output));
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let Some(point) = self.point.take() else { return };
+        if is_mount_point(&point) {
+            let output = run("fusermount3", &[OsStr::new("-u"), point.as_os_str()]);
+            if !output.status.success() {
+                detach(&point);
+            }
+        }
+    }
+}
+
+/// # Panics
+/// Where this machine cannot mount: what such a test guards would be unguarded if it were skipped.
+#[track_caller]
+pub fn require_fuse() {
+    assert!(
+        Path::new("/dev/fuse").exists(),
+        "/dev/fuse is missing: tests on a real mount need it (modprobe fuse, or run the container \
+         with --device /dev/fuse --cap-add SYS_ADMIN)"
+    );
+    let found = Command::new("fusermount3").arg("--version").output().is_ok();
+    assert!(found, "fusermount3 is missing: scripts/test installs it as root (apt install fuse3)");
+}
+
+/// # Panics
+/// Where the test does not run as root: devices, owners and attributes could not be made.
+#[track_caller]
+pub fn require_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root: sudo -E scripts/test");
+}
+
+/// Runs a program, and fails unless it succeeds. Returns what it printed on stdout.
+///
+/// # Panics
+/// Where it cannot be started or fails.
+#[track_caller]
+pub fn run_ok<I: AsRef<OsStr>>(program: &str, arguments: &[I]) -> String {
+    let output = run(program, arguments);
+    assert!(output.status.success(), "{program}: {}", words(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[track_caller]
+fn run<I: AsRef<OsStr>>(program: &str, arguments: &[I]) -> Output {
+    let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").output();
+    output.unwrap_or_else(|e| panic!("{program}: {e} (scripts/test installs it as root)"))
+}
+
+fn detach(point: &Path) {
+    let lazily = [OsStr::new("-u"), OsStr::new("-z"), point.as_os_str()];
+    drop(run("fusermount3", &lazily));
+}
+
+/// From the kernel's own list, so that a dead mount (`ENOTCONN` on stat) counts as one too.
+fn is_mount_point(point: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    mounts.lines().any(|line| line.split(' ').nth(4) == point.to_str())
+}
+
+fn words(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
+}
