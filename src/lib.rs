@@ -1,4 +1,56 @@
 //! icecore: backups that you can `cd` into.
+//!
+//! A repository is a set of immutable objects in a folder: packs of compressed, sealed blocks,
+//! index segments that say where each chunk is, and one small object per snapshot. Every snapshot
+//! can be mounted as a read-only directory, so a restore is `cp -a`, a comparison is `diff -r`,
+//! and whatever reads files can check a backup.
+//!
+//! # Layers
+//! Each folder knows only those above it in this table; `tests/layering.rs` holds that.
+//!
+//! | layer | folder | what it is | what it must not know |
+//! |---|---|---|---|
+//! | L0 | [`format`] | the stored bytes as pure functions | files, clock, keys |
+//! | leaves | [`units`], [`clock`], [`progress`], [`fsutil`] | text of sizes and times; the wall clock; who watches; durable writes | the rest |
+//! | L1 | [`storage`] | where objects live: put, get, list | what they mean |
+//! | L1 | [`codec`] | cut, compress, seal, derive keys | where bytes go |
+//! | L2 | [`repo`] | objects together: index, chunks, trees, sessions, keys | files of the machine, FUSE |
+//! | L3 | [`localfs`] | source and target file systems, by descriptor | repositories |
+//! | L3 | [`vfs`] | snapshots as a tree with inode numbers | the kernel's types |
+//! | L4 | [`ops`] | the verbs: options in, report out | arguments, terminals |
+//! | L5 | [`fuse`], [`report`], [`cli`] | the kernel, words and JSON, the command line | each other, but that `cli` calls all |
+//!
+//! # Walks
+//! **ingest**: `cli/ingest` → [`ops::ingest`]: a walker goes through the sources by descriptor
+//! ([`localfs`]), readers cut files into chunks and claim those that are new
+//! ([`repo::Session::claim`]), coders compress blocks into packs
+//! ([`repo::Session::write_block`]), an assembler writes tree pages
+//! ([`repo::DirectoryWriter`]), and [`repo::Session::commit`] creates the snapshot.
+//!
+//! **read**: kernel → [`fuse`] → [`vfs`] → [`repo::Repository::read_at`] → the chunk's block from
+//! the cache, else index → pack → storage → open, decode, compare with the chunk's id.
+//!
+//! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree.
+//!
+//! # Invariants
+//! - An object is written once, create-only, durable before another object names it; creating
+//!   `snapshots/<S>` is the commit. Whatever stops a writer, what was committed stays readable.
+//! - Bytes from storage are hostile until checked: lengths are capped before they are allocated,
+//!   and no byte of content leaves [`repo`] before it was compared with its chunk's id.
+//! - Nothing is loaded on opening: the index is searched in mapped files.
+//! - No lock is held over I/O, except one per cached block for those who want that very block.
+//! - Damage is an error that names the object, on the mount `EIO`; never a panic, never other bytes.
+//!
+//! # Decisions that differ from the first design
+//! - *Holes are extents* (an id of zeroes with a length) instead of a list of their own: a file
+//!   with a million holes pages like any other, and one binary search finds hole or chunk.
+//! - *The nonce of a block is its offset in the pack*; the index then needs no block number.
+//! - *Salts of packs and segments have 16 bytes*, and the repository's id takes the other half of
+//!   the field, so that a foreign object is named as such without a key.
+//! - *Access times are stored only on request*: they differ at each ingest, and every directory
+//!   page with them.
+//! - *A file with more than 4 GiB of holes has no whole-file hash*: hashing the zeroes of a
+//!   terabyte takes three minutes at 6 GB/s. Its chunks are verified like all others.
 
 pub mod clock;
 pub mod codec;

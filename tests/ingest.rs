@@ -273,7 +273,7 @@ fn an_unreadable_file_is_reported_and_the_rest_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("open"), b"x").unwrap();
     std::fs::write(dir.path().join("shut"), noise(1, 1000)).unwrap();
-    std::fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(0o0)).unwrap();
     let repo = repository();
     let report = ingest_tree(&repo, dir.path());
     assert_eq!(report.troubles_count, 1);

@@ -163,7 +163,8 @@ impl SegmentBuilder {
             zero: [0; 16],
             checksum: [0; 16],
         };
-        let mut body = header.as_bytes()[..48].to_vec();
+        let mut body = header.as_bytes().to_vec();
+        body.truncate(48); // up to the checksum
         let sum = checksum16(&body);
         body.extend_from_slice(&sum);
         for pack in &self.packs {

@@ -3,6 +3,8 @@
 //! No files, no clock, no logging. `icecore-format(5)` states the same for readers without Rust.
 //! Parsers take bytes, check and cap everything, and return [`Malformed`]; they never panic.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
 mod config;
 mod extents;
 pub mod frame;

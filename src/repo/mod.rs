@@ -4,6 +4,8 @@
 //! Bytes that come out of here were checked against their ids; whatever is wrong is an error that
 //! names the object.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
 mod chunks;
 mod content;
 mod error;

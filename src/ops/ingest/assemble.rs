@@ -57,7 +57,7 @@ fn take(
                     Some(Outcome::Read { file, found, unstable }) => {
                         refresh(&mut node, &found);
                         node.unstable = unstable;
-                        node.body = Body::File(file);
+                        node.body = Body::File(*file);
                         true
                     }
                     Some(Outcome::Lost) | None => false,

@@ -70,7 +70,7 @@ pub(super) fn stream_parts(name: &[u8]) -> Result<Vec<&[u8]>> {
     let odd = |part: &&[u8]| {
         **part == *b"." || **part == *b".." || part.contains(&0) || part.len() > limits::NAME_MAX
     };
-    if parts.is_empty() || parts.iter().any(|part| odd(part)) {
+    if parts.is_empty() || parts.iter().any(odd) {
         let name = String::from_utf8_lossy(name);
         return Err(OpError::Input(format!("\"{name}\" cannot be the name of a file")));
     }

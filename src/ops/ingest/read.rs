@@ -122,9 +122,9 @@ impl<'s, 'r> Reader<'s, 'r> {
             let found = *source.found();
             let file = self.read_file(&source)?;
             if !source.changed_since(&found).map_err(Stop::Source)? {
-                return Ok(Outcome::Read { file, found, unstable: false });
+                return Ok(Outcome::Read { file: Box::new(file), found, unstable: false });
             }
-            last = Some((file, found));
+            last = Some((Box::new(file), found));
         }
         self.abort.trouble(&job.path, "changed while it was read");
         Ok(last.map_or(Outcome::Lost, |(file, found)| Outcome::Read {

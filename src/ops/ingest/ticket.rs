@@ -20,7 +20,7 @@ pub(super) struct FileJob {
 #[derive(Clone)]
 pub(super) enum Outcome {
     /// Its content, and its attributes when it was opened.
-    Read { file: File, found: Found, unstable: bool },
+    Read { file: Box<File>, found: Found, unstable: bool },
     /// Nothing that can be stored; the trouble is listed.
     Lost,
 }

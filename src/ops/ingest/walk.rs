@@ -429,9 +429,7 @@ impl<'a> Walker<'a> {
 
     /// Hands a file to the readers.
     fn file(&mut self, place: &Place<'_>, name: &[u8], found: &Found) -> Option<Ticket> {
-        if self.outlets.is_none() {
-            return None;
-        }
+        self.outlets.as_ref()?;
         let job =
             FileJob { dir: Arc::clone(&place.dir), name: name.to_vec(), path: self.path.clone() };
         let ticket = self.batch.push(job, found.size);
