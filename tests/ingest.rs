@@ -3,90 +3,23 @@
 //! Guards against content that differs from the source, against reading what did not change, and
 //! against source trouble that stops or hides the rest.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod common;
+
 use std::sync::atomic::AtomicBool;
 
+use common::library::{content, find, ingest_tree, latest_root, options, repository, try_ingest};
+use common::torture::random_bytes as noise;
 use icecore::format::{Body, ChunkId, Content};
 use icecore::ops::OpError;
-use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, IngestReport, Input, Stream};
+use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
 use icecore::progress::Silent;
-use icecore::repo::{InitOptions, NodeRef, OpenOptions, Repository, SnapshotFilter};
-use icecore::storage::MemoryStorage;
-
-fn repository() -> Repository {
-    let storage = MemoryStorage::new();
-    Repository::init(&storage, None, "", InitOptions::default()).unwrap();
-    Repository::open(Arc::new(storage), None, &OpenOptions::default()).unwrap()
-}
-
-fn options() -> IngestOptions {
-    IngestOptions {
-        host: "host".into(),
-        user: "user".into(),
-        tags: Vec::new(),
-        time: None,
-        excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
-        compression_level: 3,
-        threads: 2,
-        keep_atime: false,
-        force: false,
-        ignore_inode: false,
-        ignore_ctime: false,
-        dry_run: false,
-        own: Vec::new(),
-    }
-}
-
-fn try_ingest(
-    repo: &Repository,
-    base: &Path,
-    options: &IngestOptions,
-) -> Result<IngestReport, OpError> {
-    let input = Input::Paths { base: Some(base.to_owned()), paths: vec![PathBuf::from(".")] };
-    ingest::run(repo, input, options, &Silent, &AtomicBool::new(false))
-}
-
-fn ingest_tree(repo: &Repository, base: &Path) -> IngestReport {
-    try_ingest(repo, base, &options()).unwrap()
-}
-
-fn latest_root(repo: &Repository) -> NodeRef {
-    Repository::root(&repo.find_snapshot("latest", &SnapshotFilter::default()).unwrap())
-}
+use icecore::repo::Repository;
 
 fn root_page(repo: &Repository) -> Option<ChunkId> {
     match latest_root(repo).body {
         Body::Directory { page, .. } => page,
         _ => panic!("root is no directory"),
     }
-}
-
-fn find(repo: &Repository, path: &str) -> Option<NodeRef> {
-    let mut node = latest_root(repo);
-    for name in path.split('/') {
-        let Body::Directory { page, .. } = node.body else { return None };
-        node = repo.lookup(page, name.as_bytes()).unwrap()?;
-    }
-    Some(node)
-}
-
-fn content(repo: &Repository, node: &NodeRef) -> Vec<u8> {
-    let Body::File(file) = &node.body else { panic!("no file") };
-    let mut bytes = vec![1; file.size as usize];
-    assert_eq!(repo.read_at(file, 0, &mut bytes).unwrap(), bytes.len());
-    if let Some(hash) = file.hash {
-        assert_eq!(blake3::hash(&bytes).as_bytes(), &hash);
-    }
-    bytes
-}
-
-/// Bytes that no compressor shrinks and no two seeds share.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 #[test]
@@ -131,7 +64,8 @@ fn an_unchanged_tree_is_not_read_and_gives_the_same_pages() {
     assert_eq!(third.bytes_read, 7);
 
     let forced =
-        try_ingest(&repo, dir.path(), &IngestOptions { force: true, ..options() }).unwrap();
+        try_ingest(&repo, dir.path(), &IngestOptions { force: true, ..options() }, &Silent)
+            .unwrap();
     assert_eq!(forced.bytes_read, 699 * 900 + 7);
     assert_eq!(forced.added.chunks, 0, "what is read again deduplicates");
 }
@@ -233,7 +167,7 @@ fn what_the_patterns_name_is_left_out() {
         ..ExcludeOptions::default()
     };
     let repo = repository();
-    try_ingest(&repo, dir.path(), &IngestOptions { excludes, ..options() }).unwrap();
+    try_ingest(&repo, dir.path(), &IngestOptions { excludes, ..options() }, &Silent).unwrap();
     let expected = [
         ("keep/file.txt", true),
         ("keep/file.tmp", false),
@@ -252,32 +186,6 @@ fn what_the_patterns_name_is_left_out() {
     for (path, there) in expected {
         assert_eq!(find(&repo, path).is_some(), there, "{path}");
     }
-}
-
-#[test]
-fn an_unreadable_file_is_reported_and_the_rest_is_taken() {
-    if rustix::process::geteuid().is_root() {
-        // Root reads everything; /proc has a file that even root cannot read to its end.
-        let repo = repository();
-        let input = Input::Paths {
-            base: None,
-            paths: vec!["/proc/self/mem".into(), "/etc/hostname".into(), "/etc/passwd".into()],
-        };
-        let result = ingest::run(&repo, input, &options(), &Silent, &AtomicBool::new(false));
-        let report = result.unwrap();
-        assert!(find(&repo, "etc/passwd").is_some());
-        // Its size is 0, so it is taken as empty: nothing to fail on.
-        assert_eq!(report.troubles_count, 0);
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("open"), b"x").unwrap();
-    std::fs::write(dir.path().join("shut"), noise(1, 1000)).unwrap();
-    std::fs::set_permissions(dir.path().join("shut"), PermissionsExt::from_mode(0o0)).unwrap();
-    let repo = repository();
-    let report = ingest_tree(&repo, dir.path());
-    assert_eq!(report.troubles_count, 1);
-    assert!(find(&repo, "open").is_some() && find(&repo, "shut").is_none());
 }
 
 #[test]

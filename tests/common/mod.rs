@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
 pub mod compare;
+pub mod library;
 pub mod torture;
 
 use std::ffi::OsStr;
