@@ -4,7 +4,7 @@
 //! opened once into the local cache folder and mapped from there on. A damaged place costs an
 //! error, never wrong bytes, because every chunk is checked against its id.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -133,6 +133,14 @@ impl Index {
         segments.push(Arc::new(open));
         self.set(segments);
         Ok(())
+    }
+
+    /// Stored bytes of all packs, each counted once; places that do not parse are left out.
+    pub(crate) fn stored_len(&self) -> u64 {
+        let segments = self.segments();
+        let packs = segments.iter().flat_map(|open| open.segment.packs().flatten());
+        let lengths: HashMap<_, _> = packs.map(|pack| (pack.id, pack.stored_len)).collect();
+        lengths.values().sum()
     }
 
     /// All places of a chunk, from every segment.

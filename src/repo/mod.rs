@@ -28,7 +28,7 @@ pub use keys::{KdfCost, Secret, SlotInfo};
 pub use pack::BlockDraft;
 pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
-pub use trees::{DirectoryWriter, Entries, NodeRef, Page, PutPage, WrittenDirectory};
+pub use trees::{DirectoryWriter, Entries, LeafAt, NodeRef, Page, PutPage, WrittenDirectory};
 pub use verify::{IndexCheck, PackCheck, StoredPack};
 
 use crate::codec::aead::{MasterKey, SubKey};
@@ -218,6 +218,18 @@ impl Repository {
     /// The entry of that name in the directory whose top page is `page`.
     pub fn lookup(&self, page: Option<ChunkId>, name: &[u8]) -> Result<Option<NodeRef>> {
         self.trees.lookup(page, name)
+    }
+
+    /// The leaf that holds the entry at `position`, counted in name order, of the directory whose
+    /// top page is `page`; `None` past the last entry. Costs one page per level.
+    pub fn leaf_at(&self, page: Option<ChunkId>, position: u64) -> Result<Option<LeafAt>> {
+        self.trees.leaf_at(page, position)
+    }
+
+    /// Stored bytes of all packs that the index knows. Reads nothing: the index has the lengths.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        self.index().stored_len()
     }
 
     /// All entries, in name order, of the directory whose top page is `page`.

@@ -58,6 +58,16 @@ impl Repository {
         }
     }
 
+    /// Ids of what stands in the snapshots' folder, tombstones included: one listing, no reads.
+    pub fn snapshot_ids(&self) -> Result<Vec<SnapshotId>> {
+        let listed = self.storage().list(Folder::Snapshots)?;
+        let id = |key| match key {
+            Some(ObjectKey::Snapshot(id)) => Some(id),
+            _ => None,
+        };
+        Ok(listed.into_iter().filter_map(|entry| id(entry.key)).collect())
+    }
+
     /// All snapshots, oldest first. One that cannot be read does not hide the others.
     pub fn snapshots(&self) -> Result<SnapshotList> {
         let mut list = SnapshotList::default();

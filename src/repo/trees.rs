@@ -204,6 +204,17 @@ pub enum Page {
     Inner(Arc<Vec<PageRef>>),
 }
 
+/// A leaf of a directory, found by the position of an entry in it.
+#[derive(Debug, Clone)]
+pub struct LeafAt {
+    /// The nodes.
+    pub leaf: Arc<Leaf>,
+    /// The page.
+    pub page: ChunkId,
+    /// Position in the directory of the leaf's first node.
+    pub first: u64,
+}
+
 /// Reads directories of one repository.
 #[derive(Debug)]
 pub(crate) struct Trees {
@@ -247,6 +258,34 @@ impl Trees {
                     let Some(below) = after.checked_sub(1).and_then(|at| refs.get(at)) else {
                         return Ok(None);
                     };
+                    id = below.page;
+                }
+            }
+        }
+        Err(too_deep(&id))
+    }
+
+    /// The leaf that holds the entry at `position` (in name order, from 0); `None` past the end.
+    pub(crate) fn leaf_at(&self, page: Option<ChunkId>, position: u64) -> Result<Option<LeafAt>> {
+        let Some(mut id) = page else { return Ok(None) };
+        let mut first = 0;
+        for level in 0..=limits::PAGE_LEVELS_MAX {
+            match self.page(&id)? {
+                Page::Leaf(leaf) => {
+                    let holds = position - first < leaf.nodes.len() as u64;
+                    if !holds && level > 0 {
+                        let what = "lists fewer entries than the page above it counts";
+                        return Err(RepoError::corrupt(format!("tree page {id}"), what));
+                    }
+                    return Ok(holds.then_some(LeafAt { leaf, page: id, first }));
+                }
+                Page::Inner(refs) => {
+                    let below = refs.iter().find(|below| {
+                        let holds = position - first < below.entries;
+                        first += if holds { 0 } else { below.entries };
+                        holds
+                    });
+                    let Some(below) = below else { return Ok(None) };
                     id = below.page;
                 }
             }

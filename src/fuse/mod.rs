@@ -1,0 +1,20 @@
+//! The mount: the one folder that knows FUSE and names fuser.
+//!
+//! [`mount`] shows a repository and returns when it can be used; `adapter` translates between the
+//! kernel and [`crate::vfs`]; [`umount`] takes off what is mounted, from any process; [`daemon`]
+//! starts the process that serves in the background. Nothing here knows snapshots or storage.
+//!
+//! What must stay true: never unmounted by itself on a fault; never mounted where reading the
+//! repository would go through the mount.
+
+mod adapter;
+mod convert;
+pub mod daemon;
+mod error;
+mod mount;
+mod table;
+mod umount;
+
+pub use error::{FuseError, Result};
+pub use mount::{MountOptions, Mounted, Unmounter, mount};
+pub use umount::{Readers, umount};

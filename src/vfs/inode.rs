@@ -1,0 +1,345 @@
+//! Inode numbers: what they are made of, and the tables that lead from them to nodes.
+//!
+//! ```text
+//! bit 63   62..60       59..0
+//!      0   class        payload
+//!          0 virtual    1 is the root; others a hash of the path (and a link's target)
+//!          1 file       first 50 bits of the tree page's ChunkId, then 10 bits: node in the page
+//!          2 directory  hash of the parent's number and the name
+//!          3 hard link  hash of the snapshot and the link group
+//! ```
+//! So equal tree pages give equal file numbers in all snapshots and over remounts, and the kernel
+//! keeps one page cache for them; a page lists the source's inode and ctime of each node, so equal
+//! pages mean the same files. Directories have one number per place, since the kernel allows no
+//! aliases of them. Names of one hard-linked inode have one number in a snapshot, never beyond it.
+//!
+//! What must stay true: two different things never share a number. A number that is taken by
+//! something else is passed over (the next free one is used) for as long as the kernel holds it.
+//! The tables have an entry per tree page, directory and hard-linked inode that the kernel
+//! remembers, none per file; an entry goes when the kernel has forgotten all that led to it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::format::{ChunkId, limits};
+
+use super::snapshots::SnapshotRoot;
+
+const PAYLOAD_BITS: u32 = 60;
+const NUMBER_BITS: u32 = 10;
+const PAGE_BITS: u32 = PAYLOAD_BITS - NUMBER_BITS;
+const SHARDS: u64 = 16;
+
+const _: () = assert!(limits::PAGE_ENTRIES_MAX <= 1 << NUMBER_BITS);
+
+/// The number of a node; what st_ino shows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+impl fmt::Debug for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ino({:#x})", self.0)
+    }
+}
+
+/// What a number belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Virtual,
+    /// A node in a page: the page's key, and the node's number in it.
+    File {
+        key: u64,
+        number: usize,
+    },
+    Directory,
+    Link,
+}
+
+impl Ino {
+    /// The root of the mount.
+    pub const ROOT: Self = Self(1);
+
+    const fn payload(self) -> u64 {
+        self.0 & mask(PAYLOAD_BITS)
+    }
+
+    pub(super) const fn class(self) -> Option<Class> {
+        match self.0 >> PAYLOAD_BITS {
+            0 => Some(Class::Virtual),
+            1 => {
+                let number = (self.0 & mask(NUMBER_BITS)) as usize;
+                Some(Class::File { key: self.payload() >> NUMBER_BITS, number })
+            }
+            2 => Some(Class::Directory),
+            3 => Some(Class::Link),
+            _ => None,
+        }
+    }
+
+    const fn file(key: u64, number: usize) -> Self {
+        Self(1 << PAYLOAD_BITS | key << NUMBER_BITS | number as u64 & mask(NUMBER_BITS))
+    }
+
+    /// The number of something that no snapshot holds, by its path (and target).
+    pub(super) fn of_virtual(path: &[u8], target: &[u8]) -> Self {
+        // 0 and 1 are taken by the kernel and the root.
+        Self(hash(&[b"virtual", path, target]).max(2))
+    }
+}
+
+const fn mask(bits: u32) -> u64 {
+    (1 << bits) - 1
+}
+
+/// The first bits of a hash over the parts and their lengths.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    leading_bits(hasher.finalize().as_bytes(), PAYLOAD_BITS)
+}
+
+/// The first `bits` of some bytes, so that a prefix search in a sorted index can lead back.
+fn leading_bits(bytes: &[u8; 32], bits: u32) -> u64 {
+    let first = bytes.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte));
+    first >> (u64::BITS - bits)
+}
+
+/// A node's place in a tree page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) page: ChunkId,
+    pub(super) number: u16,
+}
+
+/// A directory that the kernel knows.
+#[derive(Debug, Clone)]
+pub(super) struct Directory {
+    pub(super) parent: Ino,
+    pub(super) snapshot: Arc<SnapshotRoot>,
+    /// `None` is the snapshot's root.
+    pub(super) place: Option<Place>,
+}
+
+/// A hard-linked inode that the kernel knows.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) snapshot: Arc<SnapshotRoot>,
+    pub(super) group: u64,
+    /// Its name that was met first: its node speaks for all of them.
+    pub(super) place: Place,
+}
+
+/// Whether two values mean the same thing and so have one number.
+trait Same {
+    fn same(&self, other: &Self) -> bool;
+}
+
+impl Same for ChunkId {
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl Same for Directory {
+    fn same(&self, other: &Self) -> bool {
+        self.parent == other.parent
+            && self.place == other.place
+            && self.snapshot.id == other.snapshot.id
+    }
+}
+
+impl Same for Link {
+    fn same(&self, other: &Self) -> bool {
+        self.group == other.group && self.snapshot.id == other.snapshot.id
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    value: T,
+    /// Look-ups that the kernel has not forgotten.
+    lookups: u64,
+}
+
+/// Numbers of `bits` bits in use, and what each means.
+#[derive(Debug)]
+struct Table<T> {
+    bits: u32,
+    shards: Vec<Mutex<HashMap<u64, Slot<T>>>>,
+}
+
+impl<T: Same + Clone> Table<T> {
+    fn new(bits: u32) -> Self {
+        Self { bits, shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Slot<T>>> {
+        match self.shards.get((number % SHARDS) as usize) {
+            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
+            None => unreachable!("shard numbers are below {SHARDS}"),
+        }
+    }
+
+    /// Counts one look-up of `value`: its number, `wish` or the next that nothing else has, and
+    /// the value that is known under it.
+    fn hold(&self, wish: u64, value: T) -> (u64, T) {
+        let mut number = wish & mask(self.bits);
+        loop {
+            match self.shard(number).entry(number) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Slot { value: value.clone(), lookups: 1 });
+                    return (number, value);
+                }
+                Entry::Occupied(mut entry) if entry.get().value.same(&value) => {
+                    let slot = entry.get_mut();
+                    slot.lookups += 1;
+                    return (number, slot.value.clone());
+                }
+                Entry::Occupied(_) => number = (number + 1) & mask(self.bits),
+            }
+        }
+    }
+
+    fn get(&self, number: u64) -> Option<T> {
+        self.shard(number).get(&number).map(|slot| slot.value.clone())
+    }
+
+    fn forget(&self, number: u64, lookups: u64) {
+        if let Entry::Occupied(mut entry) = self.shard(number).entry(number) {
+            let slot = entry.get_mut();
+            slot.lookups = slot.lookups.saturating_sub(lookups);
+            if slot.lookups == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        let len = |shard: &Mutex<HashMap<_, _>>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).len()
+        };
+        self.shards.iter().map(len).sum()
+    }
+}
+
+/// Everything whose number the kernel remembers.
+#[derive(Debug)]
+pub(super) struct Inodes {
+    pages: Table<ChunkId>,
+    directories: Table<Directory>,
+    links: Table<Link>,
+}
+
+impl Inodes {
+    pub(super) fn new() -> Self {
+        Self {
+            pages: Table::new(PAGE_BITS),
+            directories: Table::new(PAYLOAD_BITS),
+            links: Table::new(PAYLOAD_BITS),
+        }
+    }
+
+    /// The number of a node that is neither a directory nor hard-linked.
+    pub(super) fn hold_file(&self, place: Place) -> Ino {
+        let (key, _) = self.pages.hold(leading_bits(place.page.as_bytes(), PAGE_BITS), place.page);
+        Ino::file(key, place.number.into())
+    }
+
+    /// The number of the directory that goes by `name` in its parent.
+    pub(super) fn hold_directory(&self, name: &[u8], directory: Directory) -> Ino {
+        let wish = match directory.place {
+            None => hash(&[b"snapshot", directory.snapshot.id.as_bytes()]),
+            Some(_) => hash(&[b"directory", &directory.parent.0.to_le_bytes(), name]),
+        };
+        let (number, _) = self.directories.hold(wish, directory);
+        Ino(2 << PAYLOAD_BITS | number)
+    }
+
+    /// The number of a hard-linked inode, and the place of the node that speaks for it.
+    pub(super) fn hold_link(&self, link: Link) -> (Ino, Place) {
+        let wish = hash(&[b"link", link.snapshot.id.as_bytes(), &link.group.to_le_bytes()]);
+        let (number, link) = self.links.hold(wish, link);
+        (Ino(3 << PAYLOAD_BITS | number), link.place)
+    }
+
+    pub(super) fn page(&self, key: u64) -> Option<ChunkId> {
+        self.pages.get(key)
+    }
+
+    pub(super) fn directory(&self, ino: Ino) -> Option<Directory> {
+        self.directories.get(ino.payload())
+    }
+
+    pub(super) fn link(&self, ino: Ino) -> Option<Link> {
+        self.links.get(ino.payload())
+    }
+
+    /// Takes back look-ups of a number.
+    pub(super) fn forget(&self, ino: Ino, lookups: u64) {
+        match ino.class() {
+            Some(Class::File { key, .. }) => self.pages.forget(key, lookups),
+            Some(Class::Directory) => self.directories.forget(ino.payload(), lookups),
+            Some(Class::Link) => self.links.forget(ino.payload(), lookups),
+            Some(Class::Virtual) | None => {}
+        }
+    }
+
+    /// Entries of all tables.
+    pub(super) fn len(&self) -> usize {
+        self.pages.len() + self.directories.len() + self.links.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(last: u8) -> ChunkId {
+        let mut id = [7; 32];
+        id[31] = last;
+        ChunkId(id)
+    }
+
+    #[test]
+    fn pages_whose_ids_start_alike_get_different_numbers() {
+        let inodes = Inodes::new();
+        let place = |last, number| Place { page: page(last), number };
+        let first = inodes.hold_file(place(1, 0));
+        let second = inodes.hold_file(place(2, 0));
+        assert_ne!(first, second);
+        assert_eq!(inodes.hold_file(place(1, 0)), first);
+        assert_eq!(inodes.hold_file(place(2, 1023)).0, second.0 + 1023);
+        for (ino, last) in [(first, 1), (second, 2)] {
+            let Some(Class::File { key, number: 0 }) = ino.class() else { panic!("{ino:?}") };
+            assert_eq!(inodes.page(key), Some(page(last)));
+        }
+    }
+
+    #[test]
+    fn an_entry_lives_as_long_as_one_lookup_is_not_forgotten() {
+        let inodes = Inodes::new();
+        let place = |number| Place { page: page(1), number };
+        let (a, b) = (inodes.hold_file(place(3)), inodes.hold_file(place(4)));
+        inodes.forget(a, 1);
+        assert_eq!(inodes.len(), 1);
+        inodes.forget(b, 1);
+        assert_eq!(inodes.len(), 0);
+        inodes.forget(b, 1);
+        inodes.forget(Ino(u64::MAX), 1);
+        inodes.forget(Ino::ROOT, 1);
+    }
+
+    #[test]
+    fn numbers_are_positive_as_signed_and_keep_their_class() {
+        let ino = Ino::file(mask(PAGE_BITS), 1023);
+        assert!(ino.0 < 1 << 63);
+        assert_eq!(ino.class(), Some(Class::File { key: mask(PAGE_BITS), number: 1023 }));
+        assert_eq!(Ino::of_virtual(b"a", b"").class(), Some(Class::Virtual));
+        assert_eq!(Ino(4 << PAYLOAD_BITS).class(), None);
+    }
+}

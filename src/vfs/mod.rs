@@ -1,0 +1,257 @@
+//! Snapshots as one read-only tree, without a word of the kernel's.
+//!
+//! `fuse/` asks by inode number, as the kernel does; numbers and the tables behind them are in
+//! [`inode`], the directories above the snapshots in [`layout`], the look for new snapshots in
+//! [`snapshots`]. Content is read without handles: the number leads to the node, through the
+//! repository's cache of pages.
+//!
+//! What must stay true: bytes are those of the snapshot or an error, never less and never others;
+//! what is below a snapshot's root never changes; no lock is held while storage is read.
+//!
+//! A look-up that succeeds ([`Vfs::lookup`], [`Vfs::list`]) is remembered until [`Vfs::forget`]
+//! takes it back: a number answers only for that long.
+
+mod attr;
+mod error;
+mod inode;
+mod layout;
+mod list;
+mod resolve;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use attr::{Attr, Kind, Lifetime};
+pub use error::{Result, VfsError};
+pub use inode::Ino;
+pub use list::{DirEntry, Listing, Take};
+
+use crate::format::{Body, File, limits};
+use crate::repo::{NodeRef, RepoError, Repository};
+
+use inode::{Class, Inodes};
+use layout::Virtual;
+use snapshots::Snapshots;
+
+/// Plain BLAKE3 of a regular file, in hex. Answered by name only and never listed: what copies
+/// attributes from a listing (`cp -a`, `rsync -X`, `tar --xattrs`) would store it otherwise. Where
+/// the source had an attribute of this name, that one is shown.
+const XATTR_BLAKE3: &[u8] = b"user.icecore.blake3";
+
+const FIGURES_MAX_AGE: Duration = Duration::from_secs(10);
+
+/// How the tree is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub struct VfsOptions {
+    /// Owner of the directories that no snapshot holds.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// New snapshots are looked for at most this often.
+    pub refresh: Duration,
+}
+
+impl Default for VfsOptions {
+    fn default() -> Self {
+        Self { uid: 0, gid: 0, refresh: Duration::from_secs(1) }
+    }
+}
+
+/// An entry that was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub attr: Attr,
+    /// How long its name leads to it.
+    pub lifetime: Lifetime,
+}
+
+/// What data or hole is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// The next byte outside holes.
+    Data,
+    /// The next byte in a hole; the end of the file counts as one.
+    Hole,
+}
+
+/// Sizes of the whole, for statfs(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes of all packs: what the snapshots cost.
+    pub stored: u64,
+    /// Entries of all snapshots.
+    pub entries: u64,
+}
+
+/// All snapshots of a repository as one tree.
+#[derive(Debug)]
+pub struct Vfs {
+    repo: Arc<Repository>,
+    snapshots: Snapshots,
+    inodes: Inodes,
+    owner: (u32, u32),
+    figures: Mutex<Option<(Instant, Figures)>>,
+}
+
+impl Vfs {
+    /// Lists the snapshots and reads their roots, nothing else.
+    pub fn new(repo: Arc<Repository>, options: VfsOptions) -> Result<Self, RepoError> {
+        let snapshots = Snapshots::open(Arc::clone(&repo), options.refresh)?;
+        let owner = (options.uid, options.gid);
+        Ok(Self { repo, snapshots, inodes: Inodes::new(), owner, figures: Mutex::default() })
+    }
+
+    /// The repository that is shown.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// The entry `name` of a directory; `.` of anything and `..` of a directory work too, as
+    /// network re-export asks for them. The look-up is remembered until it is forgotten.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        match name {
+            b"." => self.hold_again(parent),
+            b".." => self.hold_again(self.parent(parent)?),
+            _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
+            _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),
+            _ => {
+                let directory = self.directory(parent)?;
+                let node = self.directory_node(&directory)?;
+                let Body::Directory { page, .. } = node.body else {
+                    return Err(VfsError::NotDirectory);
+                };
+                let found = self.repo.lookup(page, name).map_err(VfsError::about(name))?;
+                let child = found.ok_or(VfsError::NotFound)?;
+                let attr = self.hold_child(parent, &directory, &child)?;
+                Ok(Entry { attr, lifetime: Lifetime::Forever })
+            }
+        }
+    }
+
+    /// Takes back `lookups` look-ups of a number.
+    pub fn forget(&self, ino: Ino, lookups: u64) {
+        self.inodes.forget(ino, lookups);
+    }
+
+    /// The attributes of a node.
+    pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        if ino.class() == Some(Class::Virtual) {
+            let layout = self.snapshots.current();
+            return self.virtual_attr(&layout, ino).ok_or(VfsError::Stale);
+        }
+        self.node(ino).map(|node| Attr::of_node(ino, &node))
+    }
+
+    /// The target of a symbolic link.
+    pub fn read_link(&self, ino: Ino) -> Result<Vec<u8>> {
+        if ino.class() == Some(Class::Virtual) {
+            return match self.snapshots.last().get(ino) {
+                Some(Virtual::Link { target }) => Ok(target.clone()),
+                Some(Virtual::Directory { .. }) => Err(VfsError::Invalid),
+                None => Err(VfsError::Stale),
+            };
+        }
+        match &self.node(ino)?.body {
+            Body::Symlink { target } => Ok(target.clone()),
+            _ => Err(VfsError::Invalid),
+        }
+    }
+
+    /// Fills `buf` from a file's `offset`: all of it, or up to the end of the file, or an error.
+    pub fn read_at(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let node = self.node(ino)?;
+        let file = file_of(&node)?;
+        let wanted = file.size.saturating_sub(offset).min(buf.len() as u64);
+        let read = self.repo.read_at(file, offset, buf).map_err(VfsError::about(&node.name))?;
+        if read as u64 == wanted {
+            return Ok(read);
+        }
+        let what = format!("gave {read} of {wanted} bytes at {offset}");
+        let source = RepoError::Corrupt { object: "file content".into(), what };
+        Err(VfsError::about(&node.name)(source))
+    }
+
+    /// Where data or a hole next starts at or after `offset`.
+    pub fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64> {
+        let node = self.node(ino)?;
+        let found = self.repo.seek(file_of(&node)?, offset, what == Seek::Hole);
+        found.map_err(VfsError::about(&node.name))?.ok_or(VfsError::NoSuchOffset)
+    }
+
+    /// The value of an extended attribute.
+    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        if ino.class() == Some(Class::Virtual) {
+            return Err(VfsError::NoAttribute);
+        }
+        let node = self.node(ino)?;
+        let stored = node.xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
+        if let Some(xattr) = stored.ok().and_then(|at| node.xattrs.get(at)) {
+            return Ok(xattr.value.clone());
+        }
+        match &node.body {
+            Body::File(File { hash: Some(hash), .. }) if name == XATTR_BLAKE3 => {
+                Ok(hex::encode(hash).into_bytes())
+            }
+            _ => Err(VfsError::NoAttribute),
+        }
+    }
+
+    /// Names of the extended attributes that the source had.
+    pub fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        if ino.class() == Some(Class::Virtual) {
+            return Ok(Vec::new());
+        }
+        Ok(self.node(ino)?.xattrs.iter().map(|xattr| xattr.name.clone()).collect())
+    }
+
+    /// The directory that holds a directory; the root's is the root.
+    pub fn parent(&self, ino: Ino) -> Result<Ino> {
+        if ino.class() == Some(Class::Virtual) {
+            return match self.snapshots.last().get(ino) {
+                Some(Virtual::Directory { parent, .. }) => Ok(*parent),
+                Some(Virtual::Link { .. }) => Err(VfsError::NotDirectory),
+                None => Err(VfsError::Stale),
+            };
+        }
+        self.directory(ino).map(|directory| directory.parent)
+    }
+
+    /// Whether what is in a directory, and what is not, stays so for ever.
+    #[must_use]
+    pub fn is_immutable(&self, directory: Ino) -> bool {
+        directory.class() != Some(Class::Virtual)
+    }
+
+    /// Sizes of the whole; at most ten seconds old.
+    pub fn figures(&self) -> Figures {
+        let known = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, figures)) = known
+            && at.elapsed() < FIGURES_MAX_AGE
+        {
+            return figures;
+        }
+        let figures = Figures { stored: self.repo.stored_len(), entries: self.snapshots.entries() };
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), figures));
+        figures
+    }
+
+    /// Pages, directories and hard-linked inodes that are remembered: what memory grows with.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.inodes.len()
+    }
+}
+
+fn file_of(node: &NodeRef) -> Result<&File> {
+    match &node.body {
+        Body::File(file) => Ok(file),
+        Body::Directory { .. } => Err(VfsError::IsDirectory),
+        _ => Err(VfsError::Invalid),
+    }
+}

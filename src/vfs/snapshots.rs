@@ -1,0 +1,221 @@
+//! Which snapshots there are, looked up again when someone looks.
+//!
+//! A new snapshot appears without a remount: when a virtual directory is looked at, the folder
+//! `snapshots` of the storage is listed again, at most once per interval, and only objects not
+//! seen before are read. One thread does that at a time; the others answer from the last picture
+//! and never wait. A snapshot that cannot be read is logged once and hides no other.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+
+use crate::clock;
+use crate::format::{Snapshot, SnapshotId, Time};
+use crate::repo::{NodeRef, RepoError, Repository};
+
+use super::layout::{self, Layout};
+
+/// A damaged snapshot is tried again after this long: a repair may have put it right.
+const DAMAGED_RETRY: Duration = Duration::from_secs(60);
+
+/// What the tree keeps of a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct SnapshotRoot {
+    pub(super) id: SnapshotId,
+    pub(super) time: Time,
+    /// Its name below `/snapshots`.
+    pub(super) name: String,
+    pub(super) host: String,
+    pub(super) tags: Vec<String>,
+    /// Its root directory.
+    pub(super) node: NodeRef,
+    /// Entries below and including the root.
+    pub(super) entries: u64,
+}
+
+/// What is known of one object in the folder.
+#[derive(Debug)]
+enum Known {
+    Snapshot(Arc<SnapshotRoot>),
+    Tombstone,
+    Damaged { tried: Instant },
+}
+
+/// The snapshots as they were when last looked at.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    repo: Arc<Repository>,
+    interval: Duration,
+    known: Mutex<BTreeMap<SnapshotId, Known>>,
+    listed: Mutex<Instant>,
+    layout: RwLock<Arc<Layout>>,
+}
+
+impl Snapshots {
+    /// Lists the snapshots for the first time.
+    pub(super) fn open(repo: Arc<Repository>, interval: Duration) -> Result<Self, RepoError> {
+        let layout = Arc::new(Layout::empty(repo.config().created));
+        let snapshots = Self {
+            repo,
+            interval,
+            known: Mutex::default(),
+            listed: Mutex::new(Instant::now()),
+            layout: RwLock::new(layout),
+        };
+        snapshots.list(&mut BTreeMap::new()).map(|known| {
+            *snapshots.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        })?;
+        Ok(snapshots)
+    }
+
+    /// The picture of now: the storage is asked when the last answer is older than the interval.
+    pub(super) fn current(&self) -> Arc<Layout> {
+        if self.is_due() {
+            let mut known = match self.known.try_lock() {
+                Ok(known) => known,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return self.last(),
+            };
+            match self.list(&mut known) {
+                Ok(now) => *known = now,
+                Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
+            }
+        }
+        self.last()
+    }
+
+    /// The picture of the last look.
+    pub(super) fn last(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Entries of all snapshots together.
+    pub(super) fn entries(&self) -> u64 {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        roots(&known).map(|snapshot| snapshot.entries).fold(0, u64::saturating_add)
+    }
+
+    /// Whether the interval is over; whoever is told so starts the next.
+    fn is_due(&self) -> bool {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = listed.elapsed() >= self.interval;
+        if due {
+            *listed = Instant::now();
+        }
+        due
+    }
+
+    /// Lists the folder, reads what is new, and makes a new picture where anything changed. What
+    /// is known moves from `before` into the result; an error leaves it where it is.
+    fn list(
+        &self,
+        before: &mut BTreeMap<SnapshotId, Known>,
+    ) -> Result<BTreeMap<SnapshotId, Known>, RepoError> {
+        let ids = self.repo.snapshot_ids()?;
+        let shown = |known: &BTreeMap<_, _>| {
+            roots(known).map(|snapshot| snapshot.id).collect::<HashSet<_>>()
+        };
+        let shown_before = shown(before);
+        let mut now = BTreeMap::new();
+        for id in ids {
+            if let Some(known) = self.look(id, before.remove(&id)) {
+                now.insert(id, known);
+            }
+        }
+        if shown(&now) != shown_before {
+            self.picture(&now);
+        }
+        Ok(now)
+    }
+
+    /// What stands under one id; `None` where that is not known now and must be asked again.
+    fn look(&self, id: SnapshotId, before: Option<Known>) -> Option<Known> {
+        let damaged_before = match before {
+            Some(Known::Damaged { tried }) if tried.elapsed() >= DAMAGED_RETRY => true,
+            Some(known) => return Some(known),
+            None => false,
+        };
+        match self.repo.read_snapshot(id) {
+            Ok(None) => Some(Known::Tombstone),
+            Ok(Some(snapshot)) => Some(Known::Snapshot(Arc::new(SnapshotRoot::new(&snapshot)))),
+            Err(err) if err.is_not_found() => None,
+            Err(err) if err.is_damage() || matches!(err, RepoError::Newer { .. }) => {
+                if !damaged_before {
+                    tracing::error!("snapshot {id} is not shown: {err}");
+                }
+                Some(Known::Damaged { tried: Instant::now() })
+            }
+            Err(err) => {
+                tracing::error!("snapshot {id} is not shown for now: {err}");
+                None
+            }
+        }
+    }
+
+    fn picture(&self, known: &BTreeMap<SnapshotId, Known>) {
+        let mut snapshots: Vec<_> = roots(known).cloned().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+        let mut names = HashSet::new();
+        for snapshot in &mut snapshots {
+            if !names.insert(snapshot.name.clone()) {
+                *snapshot = Arc::new(snapshot.with_full_name());
+            }
+        }
+        let last = self.last();
+        let next = Arc::new(last.build(&snapshots, layout::after(last.changed)));
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+fn roots(known: &BTreeMap<SnapshotId, Known>) -> impl Iterator<Item = &Arc<SnapshotRoot>> {
+    known.values().filter_map(|known| match known {
+        Known::Snapshot(snapshot) => Some(snapshot),
+        Known::Tombstone | Known::Damaged { .. } => None,
+    })
+}
+
+impl SnapshotRoot {
+    fn new(snapshot: &Snapshot) -> Self {
+        let totals = snapshot.totals();
+        let entries = [totals.files, totals.directories, totals.others];
+        Self {
+            id: snapshot.id,
+            time: snapshot.time,
+            name: format!("{}-{}", time_name(snapshot.time), snapshot.id.short()),
+            host: snapshot.host.clone(),
+            tags: snapshot.tags.clone(),
+            node: Repository::root(snapshot),
+            entries: entries.into_iter().fold(1, u64::saturating_add),
+        }
+    }
+
+    /// The same with all of its id in its name: two of one second had the same first digits.
+    fn with_full_name(&self) -> Self {
+        let name = format!("{}-{}", time_name(self.time), self.id);
+        Self { name, ..self.clone() }
+    }
+}
+
+/// UTC to the second without colons, which Windows and rsync take amiss: `2026-11-22T150405Z`.
+fn time_name(time: Time) -> String {
+    match clock::to_timestamp(time) {
+        Some(stamp) => stamp.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H%M%SZ").to_string(),
+        None => format!("@{}", time.secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_times_sort_and_hold_no_colon() {
+        let name = |secs| time_name(Time { secs, nanos: 999 });
+        assert_eq!(name(0), "1970-01-01T000000Z");
+        assert_eq!(name(1_795_359_845), "2026-11-22T150405Z");
+        assert_eq!(name(-1), "1969-12-31T235959Z");
+        assert_eq!(name(i64::MAX), format!("@{}", i64::MAX));
+    }
+}

@@ -1,0 +1,385 @@
+//! The tree over a repository in memory, asked as the kernel would ask, without a kernel.
+//!
+//! Guards what would be silent on a mount: two files of one number, an entry that a continued
+//! listing skips, a number that outlives its forget, bytes where there should be an error.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate as lib;
+use crate::format::{Body, Folder, ObjectKey, PackKind, Time};
+use crate::repo::{InitOptions, OpenOptions, Repository};
+use crate::storage::{MemoryStorage, Storage};
+
+use super::*;
+
+#[path = "../../tests/mount_tree/mod.rs"]
+mod mount_tree;
+
+use mount_tree::{Item, Piece, What, commit};
+
+const NOON: i64 = 1_795_349_045;
+
+struct World {
+    storage: Arc<MemoryStorage>,
+    repo: Arc<Repository>,
+}
+
+impl World {
+    fn new() -> Self {
+        let storage = Arc::new(MemoryStorage::new());
+        Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+        let repo = Self::open(&storage);
+        Self { storage, repo }
+    }
+
+    fn open(storage: &Arc<MemoryStorage>) -> Arc<Repository> {
+        let storage: Arc<dyn Storage> = storage.clone();
+        Arc::new(Repository::open(storage, None, &OpenOptions::default()).unwrap())
+    }
+
+    fn vfs(&self) -> Vfs {
+        let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO };
+        Vfs::new(Self::open(&self.storage), options).unwrap()
+    }
+}
+
+fn walk(vfs: &Vfs, path: &str) -> Result<Entry> {
+    let mut ino = Ino::ROOT;
+    let mut entry = Err(VfsError::NotFound);
+    for name in path.split('/') {
+        let found = vfs.lookup(ino, name.as_bytes())?;
+        ino = found.attr.ino;
+        entry = Ok(found);
+    }
+    entry
+}
+
+/// Names and numbers of a directory, listed `step` entries at a time.
+fn names(vfs: &Vfs, ino: Ino, step: usize) -> Vec<(String, Ino)> {
+    let (mut names, mut offset) = (Vec::new(), 0);
+    loop {
+        let mut left = step;
+        let before = names.len();
+        vfs.list(ino, offset, Listing::Lookups, &mut |entry| {
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
+            offset = entry.next;
+            names.push((String::from_utf8_lossy(entry.name).into_owned(), entry.attr.ino));
+            true
+        })
+        .unwrap();
+        if names.len() == before {
+            return names;
+        }
+    }
+}
+
+fn plain_names(vfs: &Vfs, ino: Ino) -> Vec<String> {
+    names(vfs, ino, usize::MAX).into_iter().map(|(name, _)| name).skip(2).collect()
+}
+
+fn read(vfs: &Vfs, path: &str) -> Vec<u8> {
+    let attr = walk(vfs, path).unwrap().attr;
+    let mut bytes = vec![0xaa; attr.size as usize + 10];
+    let count = vfs.read_at(attr.ino, 0, &mut bytes).unwrap();
+    bytes.truncate(count);
+    bytes
+}
+
+#[test]
+fn an_empty_repository_has_no_snapshots_and_no_latest() {
+    let vfs = World::new().vfs();
+    assert_eq!(plain_names(&vfs, Ino::ROOT), ["hosts", "snapshots", "tags"]);
+    let snapshots = walk(&vfs, "snapshots").unwrap();
+    assert_eq!((snapshots.lifetime, snapshots.attr.mode), (Lifetime::Short, 0o555));
+    assert_eq!((snapshots.attr.uid, snapshots.attr.gid), (5, 6));
+    assert!(plain_names(&vfs, snapshots.attr.ino).is_empty());
+    assert!(matches!(walk(&vfs, "latest"), Err(VfsError::NotFound)));
+}
+
+#[test]
+fn snapshots_appear_and_links_lead_to_them() {
+    let world = World::new();
+    let vfs = world.vfs();
+    let root = Item::directory().with("hello", Item::file("hello"));
+    let first = commit(&world.repo, &root, NOON, &["daily", "a/b"]);
+    let name = format!("2026-11-22T120405Z-{}", first.id.short());
+    assert_eq!(plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino), [name.as_str()]);
+    let latest = walk(&vfs, "latest").unwrap().attr;
+    assert_eq!(vfs.read_link(latest.ino).unwrap(), format!("snapshots/{name}").into_bytes());
+    assert_eq!(read(&vfs, &format!("snapshots/{name}/hello")), b"hello");
+    let before = vfs.attr(Ino::ROOT).unwrap().mtime;
+
+    let second = commit(&world.repo, &root, NOON + 1, &["daily"]);
+    let newer = format!("2026-11-22T120406Z-{}", second.id.short());
+    let later = walk(&vfs, "latest").unwrap().attr;
+    assert_ne!(later.ino, latest.ino, "the kernel caches targets by number");
+    assert_eq!(vfs.read_link(later.ino).unwrap(), format!("snapshots/{newer}").into_bytes());
+    assert!(vfs.attr(Ino::ROOT).unwrap().mtime > before, "cached listings go by mtime");
+    for (directory, expected) in [
+        ("hosts/web_1", vec![&name, &newer]),
+        ("tags/daily", vec![&name, &newer]),
+        ("tags/a_b", vec![&name]),
+    ] {
+        let ino = walk(&vfs, directory).unwrap().attr.ino;
+        assert_eq!(plain_names(&vfs, ino).iter().collect::<Vec<_>>(), expected, "{directory}");
+        let link = walk(&vfs, &format!("{directory}/{name}")).unwrap().attr;
+        let target = vfs.read_link(link.ino).unwrap();
+        assert_eq!(target, format!("../../snapshots/{name}").into_bytes());
+    }
+}
+
+#[test]
+fn a_listing_goes_on_while_snapshots_come_and_go() {
+    let world = World::new();
+    let vfs = world.vfs();
+    let root = Item::directory();
+    let ids: Vec<_> = (0..4).map(|n| commit(&world.repo, &root, NOON + n, &[]).id).collect();
+    let ino = walk(&vfs, "snapshots").unwrap().attr.ino;
+    let (mut seen, mut offset) = (Vec::new(), 0);
+    vfs.list(ino, 0, Listing::Names, &mut |entry| {
+        if seen.len() == 4 {
+            return false;
+        }
+        offset = entry.next;
+        seen.push(entry.name.to_vec());
+        true
+    })
+    .unwrap();
+    commit(&world.repo, &root, NOON - 100, &[]);
+    world.storage.delete(&ObjectKey::Snapshot(ids[0])).unwrap();
+    assert!(walk(&vfs, "latest").is_ok());
+    vfs.list(ino, offset, Listing::Names, &mut |entry| {
+        seen.push(entry.name.to_vec());
+        true
+    })
+    .unwrap();
+    let distinct: HashSet<_> = seen.iter().collect();
+    assert_eq!((seen.len(), distinct.len()), (7, 7), "2 dots, 4 old, 1 new");
+    assert_eq!(plain_names(&vfs, ino).len(), 4);
+}
+
+#[test]
+fn a_damaged_snapshot_hides_no_other() {
+    let world = World::new();
+    let root = Item::directory();
+    let bad = commit(&world.repo, &root, NOON, &[]);
+    let good = commit(&world.repo, &root, NOON + 1, &[]);
+    world.storage.corrupt(&ObjectKey::Snapshot(bad.id), |bytes| bytes.truncate(50));
+    let vfs = world.vfs();
+    let listed = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino);
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].ends_with(&good.id.short()));
+}
+
+#[test]
+fn equal_pages_share_file_numbers_over_snapshots_and_mounts_and_directories_do_not() {
+    let world = World::new();
+    let mut tree = Item::directory().with("same", Item::directory());
+    for n in 0..500 {
+        let What::Directory(entries) = &mut tree.what else { panic!() };
+        entries.get_mut(&b"same"[..]).unwrap().add(format!("f{n}"), Item::file(format!("{n}")));
+    }
+    let changed = tree.clone().with("other", Item::file("new"));
+    let first = commit(&world.repo, &tree, NOON, &[]);
+    let second = commit(&world.repo, &changed, NOON + 1, &[]);
+    let (vfs, again) = (world.vfs(), world.vfs());
+    let path = |vfs: &Vfs, id: &str| {
+        let all = plain_names(vfs, walk(vfs, "snapshots").unwrap().attr.ino);
+        let name = all.into_iter().find(|name| name.ends_with(id)).unwrap();
+        format!("snapshots/{name}/same")
+    };
+    let (a, b) = (path(&vfs, &first.id.short()), path(&vfs, &second.id.short()));
+    let ino = |vfs: &Vfs, path: &str| walk(vfs, path).unwrap().attr.ino;
+    assert_eq!(ino(&vfs, &format!("{a}/f7")), ino(&vfs, &format!("{b}/f7")));
+    assert_eq!(ino(&vfs, &format!("{a}/f7")), ino(&again, &format!("{a}/f7")));
+    assert_ne!(ino(&vfs, &a), ino(&vfs, &b), "the kernel allows no aliases of directories");
+    assert_eq!(ino(&vfs, &a), ino(&again, &a));
+    let numbers: HashSet<_> = names(&vfs, ino(&vfs, &a), 100).into_iter().map(|n| n.1).collect();
+    assert_eq!(numbers.len(), 502);
+    assert_eq!(vfs.parent(ino(&vfs, &a)).unwrap(), ino(&vfs, a.strip_suffix("/same").unwrap()));
+}
+
+#[test]
+fn names_of_a_hard_linked_inode_share_a_number_in_their_snapshot_only() {
+    let world = World::new();
+    let linked = |text: &str| Item::file(text).link(77, 3);
+    let tree = |text: &str| {
+        Item::directory()
+            .with("a", linked(text))
+            .with("d", Item::directory().with("b", linked(text)))
+            .with("x", Item::file(text))
+            .with("y", Item::file(text).link(78, 2))
+    };
+    commit(&world.repo, &tree("one"), NOON, &["one"]);
+    commit(&world.repo, &tree("two"), NOON + 1, &["two"]);
+    let vfs = world.vfs();
+    let all = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino);
+    let attr = |snapshot: usize, path: &str| {
+        walk(&vfs, &format!("snapshots/{}/{path}", all[snapshot])).unwrap().attr
+    };
+    for snapshot in [0, 1] {
+        assert_eq!(attr(snapshot, "a"), attr(snapshot, "d/b"));
+        assert_eq!(attr(snapshot, "a").nlink, 3);
+        assert_eq!(attr(snapshot, "x").nlink, 1);
+        assert_ne!(attr(snapshot, "a").ino, attr(snapshot, "y").ino);
+    }
+    assert_ne!(attr(0, "a").ino, attr(1, "a").ino);
+    assert_ne!(attr(0, "x").ino, attr(1, "x").ino);
+    assert_eq!(read(&vfs, &format!("snapshots/{}/d/b", all[1])), b"two");
+}
+
+#[test]
+fn listings_continue_at_any_entry_of_a_large_directory() {
+    let world = World::new();
+    let mut tree = Item::directory();
+    for n in 0..20_000 {
+        tree.add(format!("{n:06}"), Item::file(""));
+    }
+    commit(&world.repo, &tree, NOON, &[]);
+    let vfs = world.vfs();
+    let all = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino);
+    let root = walk(&vfs, &format!("snapshots/{}", all[0])).unwrap().attr.ino;
+    let listed = names(&vfs, root, 37);
+    assert_eq!(listed.len(), 20_002);
+    assert!(listed.iter().skip(2).enumerate().all(|(n, (name, _))| *name == format!("{n:06}")));
+    let distinct: HashSet<_> = listed.iter().map(|(_, ino)| ino).collect();
+    assert_eq!(distinct.len(), 20_002);
+    for (name, ino) in listed.iter().skip(2).step_by(997) {
+        assert_eq!(vfs.lookup(root, name.as_bytes()).unwrap().attr.ino, *ino);
+    }
+    let mut first = None;
+    vfs.list(root, 19_999, Listing::Names, &mut |entry| {
+        first.get_or_insert(entry.name.to_vec());
+        true
+    })
+    .unwrap();
+    assert_eq!(first.as_deref(), Some(&b"019997"[..]), "an offset is a position");
+    vfs.list(root, u64::MAX, Listing::Names, &mut |_| panic!("past the end")).unwrap();
+}
+
+#[test]
+fn tables_are_empty_once_everything_is_forgotten() {
+    let world = World::new();
+    let tree = Item::directory()
+        .with("d", Item::directory().with("f", Item::file("x")).with("g", Item::file("y")))
+        .with("h", Item::file("z").link(4, 2));
+    commit(&world.repo, &tree, NOON, &[]);
+    let vfs = world.vfs();
+    let snapshots = walk(&vfs, "snapshots").unwrap().attr.ino;
+    let mut held: BTreeMap<Ino, u64> = BTreeMap::new();
+    let mut queue = vec![snapshots];
+    while let Some(ino) = queue.pop() {
+        for (name, child) in names(&vfs, ino, 1) {
+            if name == "." || name == ".." {
+                continue;
+            }
+            *held.entry(child).or_default() += 1;
+            if vfs.attr(child).unwrap().kind == Kind::Directory {
+                queue.push(child);
+            }
+        }
+    }
+    let twice = vfs.lookup(snapshots, held_root(&vfs, snapshots).as_bytes()).unwrap().attr.ino;
+    *held.get_mut(&twice).unwrap() += 2;
+    let dot = vfs.lookup(twice, b".").unwrap().attr.ino;
+    assert_eq!(dot, twice);
+    *held.get_mut(&twice).unwrap() += 1;
+    vfs.list(twice, 0, Listing::Names, &mut |_| true).unwrap();
+    assert!(vfs.remembered() >= 4);
+    for (ino, lookups) in held {
+        vfs.forget(ino, lookups);
+    }
+    assert_eq!(vfs.remembered(), 0);
+    assert!(matches!(vfs.attr(twice), Err(VfsError::Stale)));
+    assert!(matches!(vfs.lookup(twice, b"d"), Err(VfsError::Stale)));
+}
+
+/// The first snapshot's name; its look-up in the listing stays held.
+fn held_root(vfs: &Vfs, snapshots: Ino) -> String {
+    plain_names(vfs, snapshots).swap_remove(0)
+}
+
+#[test]
+fn attributes_are_the_source_s() {
+    let world = World::new();
+    let mut special = Item::new(What::Other(Body::CharDevice { major: 4095, minor: 1_048_575 }));
+    special.mode = 0o6000;
+    (special.uid, special.gid) = (u32::MAX - 1, 7);
+    special.mtime = Time { secs: -2, nanos: 500_000_000 };
+    special.atime = Some(Time { secs: 1, nanos: 2 });
+    let holes = vec![Piece::Hole(1 << 40), Piece::Data(vec![1; 5000]), Piece::Hole(1)];
+    let tree = Item::directory()
+        .with("dev", special)
+        .with("link", Item::symlink(b"\xff\xfe/../x"))
+        .with("sparse", Item::new(What::File(holes)))
+        .with("tagged", Item::file("abc").xattr("user.empty", b"").xattr("security.x", b"\0\x01"));
+    commit(&world.repo, &tree, NOON, &[]);
+    let vfs = world.vfs();
+    let root = format!("snapshots/{}", held_root(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino));
+    let attr = |name: &str| walk(&vfs, &format!("{root}/{name}")).unwrap().attr;
+
+    let dev = attr("dev");
+    assert_eq!((dev.kind, dev.mode, dev.rdev), (Kind::CharDevice, 0o6000, (4095, 1_048_575)));
+    assert_eq!((dev.uid, dev.gid), (u32::MAX - 1, 7));
+    assert_eq!(dev.mtime, Time { secs: -2, nanos: 500_000_000 });
+    assert_eq!((dev.atime, attr("link").atime), (Time { secs: 1, nanos: 2 }, attr("link").mtime));
+    assert_eq!(vfs.read_link(attr("link").ino).unwrap(), b"\xff\xfe/../x");
+    assert_eq!(attr("link").size, 7);
+    assert!(matches!(vfs.read_link(dev.ino), Err(VfsError::Invalid)));
+
+    let sparse = attr("sparse");
+    assert_eq!((sparse.size, sparse.blocks), ((1 << 40) + 5001, 16));
+    let seek = |offset, what| vfs.seek(sparse.ino, offset, what);
+    assert_eq!(seek(0, Seek::Data).unwrap(), 1 << 40);
+    assert_eq!(seek(1 << 40, Seek::Hole).unwrap(), (1 << 40) + 5000);
+    assert!(matches!(seek((1 << 40) + 5000, Seek::Data), Err(VfsError::NoSuchOffset)));
+    assert!(matches!(seek(sparse.size, Seek::Hole), Err(VfsError::NoSuchOffset)));
+    let mut bytes = [9; 4];
+    assert_eq!(vfs.read_at(sparse.ino, (1 << 40) - 2, &mut bytes).unwrap(), 4);
+    assert_eq!(bytes, [0, 0, 1, 1]);
+
+    let tagged = attr("tagged").ino;
+    assert_eq!(vfs.xattrs(tagged).unwrap(), [&b"security.x"[..], b"user.empty"]);
+    assert_eq!(vfs.xattr(tagged, b"user.empty").unwrap(), b"");
+    assert_eq!(vfs.xattr(tagged, b"security.x").unwrap(), b"\0\x01");
+    assert!(matches!(vfs.xattr(tagged, b"user.none"), Err(VfsError::NoAttribute)));
+    let hash = blake3::hash(b"abc").to_hex();
+    assert_eq!(vfs.xattr(tagged, b"user.icecore.blake3").unwrap(), hash.as_bytes());
+    assert!(matches!(vfs.xattr(dev.ino, b"user.icecore.blake3"), Err(VfsError::NoAttribute)));
+    assert_eq!(vfs.figures().entries, 5);
+    assert!(vfs.figures().stored > 0);
+}
+
+#[test]
+fn damage_is_an_error_for_what_it_hits_and_for_nothing_else() {
+    let world = World::new();
+    let good: Vec<u8> = (0..300_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+    let bad: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) % 241) as u8).collect();
+    commit(&world.repo, &Item::directory().with("good", Item::file(good.clone())), NOON, &[]);
+    let packs = |world: &World| -> HashSet<_> {
+        let listed = world.storage.list(Folder::Data).unwrap();
+        listed.into_iter().filter_map(|listed| listed.key).collect()
+    };
+    let before = packs(&world);
+    let both =
+        Item::directory().with("good", Item::file(good.clone())).with("bad", Item::file(bad));
+    commit(&world.repo, &both, NOON + 1, &[]);
+    for key in packs(&world).difference(&before) {
+        assert!(matches!(key, ObjectKey::Pack(PackKind::Data, _)));
+        world.storage.corrupt(key, |bytes| bytes[100] ^= 1);
+    }
+    let vfs = world.vfs();
+    let latest = vfs.read_link(walk(&vfs, "latest").unwrap().attr.ino).unwrap();
+    let latest = String::from_utf8(latest).unwrap();
+    assert_eq!(read(&vfs, &format!("{latest}/good")), good);
+    let ino = walk(&vfs, &format!("{latest}/bad")).unwrap().attr.ino;
+    let failed = vfs.read_at(ino, 0, &mut [0; 10]).unwrap_err();
+    let VfsError::Io { what, source } = &failed else { panic!("{failed}") };
+    assert_eq!(what, "\"bad\"");
+    assert!(source.to_string().contains("data/"), "{source}");
+}
