@@ -52,6 +52,7 @@
 //! - *A file with more than 4 GiB of holes has no whole-file hash*: hashing the zeroes of a
 //!   terabyte takes three minutes at 6 GB/s. Its chunks are verified like all others.
 
+pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod format;
@@ -61,6 +62,7 @@ pub mod localfs;
 pub mod ops;
 pub mod progress;
 pub mod repo;
+pub mod report;
 pub mod storage;
 pub mod units;
 pub mod vfs;

@@ -1,3 +1,5 @@
-//! The `icecore` command.
+//! The `icecore` command: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    icecore::cli::main()
+}

@@ -3,7 +3,14 @@
 //! Nothing here prints, reads arguments or knows FUSE. Threads are scoped to a verb and their
 //! queues are bounded. A report is plain data; `report/` makes text and JSON of it.
 
+pub mod cat;
 mod error;
+pub mod find;
 pub mod ingest;
+pub mod ls;
+pub mod path;
+pub mod restore;
+pub mod stats;
+pub mod verify;
 
 pub use error::{OpError, Result};

@@ -55,6 +55,11 @@ impl OpenSegment {
     fn find(&self, id: &ChunkId) -> Result<Option<Place>> {
         self.segment.find(id).in_object(&self.object())
     }
+
+    /// Every chunk with its place, by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(ChunkId, Place)>> + '_ {
+        self.segment.iter().map(|item| item.in_object(&self.object()))
+    }
 }
 
 /// All segments that are in force.

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use crate::format::index::{PackInfo, Place};
+use crate::format::pack::Footer;
 use crate::format::{
-    ChunkId, Contents, Folder, OBJECT_HEADER_LEN, ObjectKey, PackId, PackKind, SegmentId,
+    Beat, ChunkId, Contents, Folder, FrameKind, OBJECT_HEADER_LEN, ObjectKey, PackId, PackKind,
+    SegmentId, SnapshotId, frame, limits,
 };
 
 use super::Repository;
-use super::error::{RepoError, Result};
+use super::error::{InObject, RepoError, Result};
 use super::index;
-use super::pack::{open_block, read_footer};
+use super::pack::{open_block, read_footer, records};
 
 /// A stored pack as the storage lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +32,12 @@ pub struct PackCheck {
     pub blocks: u64,
     /// Chunks seen.
     pub chunks: u64,
-    /// Stored bytes read.
+    /// The pack's bytes.
     pub bytes: u64,
+    /// Chunks that no index segment knows: of an ingest that was killed, and no damage.
+    pub unindexed: u64,
+    /// Chunks of blocks that cannot be read from this pack.
+    pub unreadable: Vec<ChunkId>,
     /// Everything that is wrong with it.
     pub errors: Vec<RepoError>,
 }
@@ -108,25 +115,51 @@ impl Repository {
         Ok(())
     }
 
-    /// Checks a pack's header, trailer and footer, and that the index knows each of its chunks.
+    /// Checks a pack's header, trailer and footer, and that what the index says of the pack is what
+    /// its footer says.
     pub fn check_pack(&self, pack: &StoredPack) -> PackCheck {
-        let mut check = PackCheck::default();
-        let object = ObjectKey::Pack(pack.kind, pack.id);
-        match read_footer(self.storage(), self.vault(), &object, pack.id, pack.kind) {
-            Err(err) => check.errors.push(err),
-            Ok((info, footer)) => {
-                check.blocks = footer.blocks.len() as u64;
-                check.chunks = footer.blocks.iter().map(|b| b.chunks.len() as u64).sum();
-                check.bytes = info.stored_len;
-            }
+        let mut check = PackCheck { bytes: pack.len, ..PackCheck::default() };
+        if let Err(err) = self.try_check_footer(pack, &mut check) {
+            check.errors.push(err);
         }
         check
+    }
+
+    fn try_check_footer(
+        &self,
+        pack: &StoredPack,
+        check: &mut PackCheck,
+    ) -> Result<(PackInfo, Footer)> {
+        let object = ObjectKey::Pack(pack.kind, pack.id);
+        let (info, footer) =
+            read_footer(self.storage(), self.vault(), &object, pack.id, pack.kind)?;
+        check.blocks = footer.blocks.len() as u64;
+        check.chunks = footer.blocks.iter().map(|b| b.chunks.len() as u64).sum();
+        for record in records(&footer, 0) {
+            let places = match self.index().places(&record.id) {
+                Ok(places) => places,
+                // The segment's own check says what is wrong with it.
+                Err(err) if err.is_damage() => continue,
+                Err(err) => return Err(err),
+            };
+            check.unindexed += u64::from(places.is_empty());
+            let mut here = places.iter().filter(|place| place.pack.id == pack.id).peekable();
+            let same = |place: &Place| {
+                (place.block_offset, place.block_len) == (record.block_offset, record.block_len)
+                    && place.chunk_len == record.chunk_len
+            };
+            if here.peek().is_some() && !here.any(same) {
+                let what = format!("the index has another place of chunk {} in it", record.id);
+                check.errors.push(RepoError::corrupt(object, what));
+            }
+        }
+        Ok((info, footer))
     }
 
     /// Reads a pack whole: its bytes against its name, each block's seal and coding, each chunk
     /// against its id.
     pub fn check_pack_data(&self, pack: &StoredPack) -> PackCheck {
-        let mut check = self.check_pack(pack);
+        let mut check = PackCheck { bytes: pack.len, ..PackCheck::default() };
         if let Err(err) = self.try_check_data(pack, &mut check) {
             check.errors.push(err);
         }
@@ -139,23 +172,25 @@ impl Repository {
         if blake3::hash(&stored).as_bytes() != &pack.id.0 {
             check.errors.push(RepoError::corrupt(object, "its bytes are not what its name says"));
         }
-        let (info, footer) =
-            read_footer(self.storage(), self.vault(), &object, pack.id, pack.kind)?;
+        let (info, footer) = self.try_check_footer(pack, check)?;
         let cipher = self.vault().part_cipher(Contents::Pack(pack.kind), info.salt);
         let mut offset = OBJECT_HEADER_LEN;
         for block in &footer.blocks {
             let end = offset + block.stored_len as usize;
             let bytes = stored.get(offset..end).unwrap_or_default().to_vec();
-            match open_block(&object, offset as u64, &cipher, bytes) {
-                Err(err) => check.errors.push(err),
+            let wrong = match open_block(&object, offset as u64, &cipher, bytes) {
+                Err(err) => Some(err),
                 Ok(plain) => {
                     let listed = block.chunks.iter().map(|chunk| (chunk.id, chunk.len as usize));
-                    if let Some(id) = self.first_wrong_chunk(&plain, listed) {
+                    self.first_wrong_chunk(&plain, listed).map(|id| {
                         let what = format!("chunk {id} does not have the content its id states");
-                        let name = super::pack::block_name(&object, offset as u64);
-                        check.errors.push(RepoError::corrupt(name, what));
-                    }
+                        RepoError::corrupt(super::pack::block_name(&object, offset as u64), what)
+                    })
                 }
+            };
+            if let Some(err) = wrong {
+                check.unreadable.extend(block.chunks.iter().map(|chunk| chunk.id));
+                check.errors.push(err);
             }
             offset = end;
         }
@@ -178,12 +213,39 @@ impl Repository {
         None
     }
 
+    /// Checks one beat of a session.
+    pub fn check_beat(&self, session: SnapshotId, number: u64) -> Result<()> {
+        let object = ObjectKey::Beat(session, number);
+        let max = (limits::BEAT_MAX + frame::HEADER_LEN) as u64;
+        let bytes = self.storage().get(&object, max)?;
+        let payload = self.vault().decode_object(&object, FrameKind::Beat, &bytes)?;
+        let beat = Beat::decode(&payload).in_object(&object)?;
+        if (beat.session, beat.beat) != (session, number) {
+            return Err(RepoError::corrupt(object, "it states another session or number"));
+        }
+        Ok(())
+    }
+
+    /// Reads the config again: it must still be the one that this repository was opened with.
+    pub fn check_config(&self) -> Result<()> {
+        let stored = Self::read_config(self.storage())?;
+        if stored.config != *self.config() {
+            return Err(RepoError::corrupt(ObjectKey::Config, "it changed since it was read"));
+        }
+        Ok(())
+    }
+
     /// Looks at the index again; a damaged segment is an error.
     pub fn reload_index(&self) -> Result<()> {
         self.index().reload(self.storage(), self.vault(), false)
     }
 
-    /// Length of the pack that holds a chunk according to the index, with the pack's id.
+    /// Every place of a chunk that the index knows.
+    pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<Place>> {
+        self.index().places(id)
+    }
+
+    /// Kind and id of the pack that holds a chunk according to the index.
     pub fn place_of(&self, id: &ChunkId) -> Result<Option<(PackKind, PackId)>> {
         let places = self.index().places(id)?;
         Ok(places.first().map(|place| (place.pack.kind, place.pack.id)))

@@ -1,0 +1,96 @@
+//! Options that every command takes.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// Folder of the repository
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "ICECORE_REPOSITORY",
+        hide_env_values = true,
+        value_name = "PATH"
+    )]
+    pub repository: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub secret: SecretOptions,
+
+    /// Folder for opened index segments [default: ~/.cache/icecore]
+    #[arg(
+        long,
+        global = true,
+        env = "ICECORE_CACHE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Keep nothing on this machine: index segments are opened anew each time
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+
+    /// Print data and errors only: no progress, no reports in words
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Print the report as JSON; errors too, on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Log more to standard error; twice or three times for more still
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+}
+
+/// Where the secret comes from, when a flag says so.
+#[derive(Debug, Args)]
+pub(crate) struct SecretOptions {
+    /// File whose whole contents are the key; at least 16 bytes
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// File that holds the passphrase; a newline at its end does not count
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Command, run by sh, that prints the passphrase
+    #[arg(long, global = true, value_name = "COMMAND")]
+    pub passphrase_command: Option<String>,
+}
+
+impl SecretOptions {
+    /// How many of the flags are given. clap cannot tell that they exclude each other when one
+    /// stands before the command and one after it.
+    pub(crate) fn given(&self) -> usize {
+        usize::from(self.key_file.is_some())
+            + usize::from(self.passphrase_file.is_some())
+            + usize::from(self.passphrase_command.is_some())
+    }
+}
+
+impl GlobalOptions {
+    /// Where opened index segments go: the flag, `$XDG_CACHE_HOME/icecore`, `~/.cache/icecore`,
+    /// or `/var/cache/icecore` where there is no home, as under systemd.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache {
+            return None;
+        }
+        let absolute = |name| {
+            std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute())
+        };
+        let default = || {
+            let home = || absolute("HOME").map(|home| home.join(".cache"));
+            let system = || rustix::process::geteuid().is_root().then(|| "/var/cache".into());
+            let folder = absolute("XDG_CACHE_HOME").or_else(home).or_else(system);
+            folder.map(|folder: PathBuf| folder.join("icecore"))
+        };
+        self.cache_dir.clone().or_else(default)
+    }
+}

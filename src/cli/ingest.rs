@@ -1,0 +1,281 @@
+//! `icecore ingest`.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::format::Time;
+use crate::ops::OpError;
+use crate::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
+use crate::report::ingest as report;
+use crate::units;
+
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::key;
+
+/// Take a snapshot of files and directories
+///
+/// Sources appear in the snapshot at their absolute paths, with all below them and all their
+/// metadata. Files that the last snapshot of the same host and sources holds unchanged are not
+/// read again. What cannot be read is listed and never stops the rest: the snapshot is marked
+/// partial and the exit code is 3.
+///
+/// An interrupted run loses nothing: the next one uses what was stored.
+#[derive(Debug, Args)]
+#[command(visible_alias = "backup")]
+#[command(after_long_help = "\
+Examples:
+  icecore -r /backup ingest /srv /etc --tag nightly --exclude '*.tmp'
+  icecore -r /backup ingest -C /srv/models .
+  icecore -r /backup ingest --command db.sql -- pg_dump --all
+  find /data -newer mark -print0 | icecore -r /backup ingest --files-from -")]
+pub(crate) struct Ingest {
+    /// What to take, each with all below it
+    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "stdin", "command"])]
+    paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    input: InputOptions,
+
+    #[command(flatten)]
+    excludes: ExcludeArgs,
+
+    /// A word to find the snapshot by; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+
+    /// Host that the sources belong to [default: this one]
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Time of the snapshot instead of now, like 2026-11-22T15:04:05
+    #[arg(long, value_parser = units::parse_time)]
+    time: Option<Time>,
+
+    /// Only tell what would be read
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    /// Read every file, whatever the last snapshot says
+    #[arg(short, long)]
+    force: bool,
+
+    /// Store access times too; the directories of files that were read then differ each time
+    #[arg(long)]
+    with_atime: bool,
+
+    /// Do not compare inode numbers with the last snapshot: for network file systems
+    #[arg(long)]
+    ignore_inode: bool,
+
+    /// Do not compare times of inode change with the last snapshot
+    #[arg(long)]
+    ignore_ctime: bool,
+
+    /// zstd level, 1 (fast) to 19 (small)
+    #[arg(long, value_name = "LEVEL", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
+    compression: i32,
+
+    /// Threads that read, and as many that compress [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
+    /// After --command: the command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    program: Vec<OsString>,
+}
+
+/// Where content comes from.
+#[derive(Debug, Args)]
+struct InputOptions {
+    /// Start relative paths in DIR, and show them relative to the snapshot's root
+    #[arg(short = 'C', long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+
+    /// File of further paths, one per line or ended by NUL; - is standard input
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
+
+    /// Take standard input as one file of this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "files_from", "directory"])]
+    stdin: Option<OsString>,
+
+    /// Take the output of the command after -- as one file of this name; no snapshot if it fails
+    #[arg(long, value_name = "NAME", requires = "program")]
+    #[arg(conflicts_with_all = ["paths", "files_from", "directory", "stdin"])]
+    command: Option<OsString>,
+}
+
+/// What to leave out.
+#[derive(Debug, Args)]
+struct ExcludeArgs {
+    /// Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root
+    #[arg(short, long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+
+    /// File of such patterns
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+
+    /// Leave out the other entries of directories that hold an entry NAME
+    #[arg(long, value_name = "NAME")]
+    exclude_if_present: Vec<String>,
+
+    /// Leave out caches: directories with a CACHEDIR.TAG
+    #[arg(long)]
+    exclude_caches: bool,
+
+    /// Leave out larger files, like 500M or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    exclude_larger_than: Option<u64>,
+
+    /// Do not heed .icecoreignore files
+    #[arg(long)]
+    no_ignore_files: bool,
+
+    /// Take mount points of other file systems as empty directories
+    #[arg(short = 'x', long)]
+    one_file_system: bool,
+}
+
+impl From<ExcludeArgs> for ExcludeOptions {
+    fn from(args: ExcludeArgs) -> Self {
+        Self {
+            patterns: args.exclude,
+            pattern_files: args.exclude_from,
+            if_present: args.exclude_if_present,
+            caches: args.exclude_caches,
+            ignore_files: !args.no_ignore_files,
+            one_file_system: args.one_file_system,
+            larger_than: args.exclude_larger_than,
+        }
+    }
+}
+
+impl Ingest {
+    pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
+        let repo = cx.repository()?;
+        let threads = self.threads.map_or_else(processors, usize::from);
+        let options = IngestOptions {
+            host: self.host.unwrap_or_else(key::host),
+            user: key::user(),
+            tags: self.tags,
+            time: self.time,
+            excludes: self.excludes.into(),
+            compression_level: self.compression,
+            threads,
+            keep_atime: self.with_atime,
+            force: self.force,
+            ignore_inode: self.ignore_inode,
+            ignore_ctime: self.ignore_ctime,
+            dry_run: self.dry_run,
+            own: own(Path::new(&repo.location()), cx.global.cache().as_deref()),
+        };
+        let input = input(self.input, self.paths, self.program)?;
+        let bar = cx.bar("ingesting");
+        let done = ingest::run(&repo, input, &options, &bar, cx.interrupt.flag());
+        drop(bar);
+        let done = done?;
+        cx.report(|| report::json(&done), || report::text(&done))?;
+        Ok(if done.troubles_count > 0 { Exit::Partial } else { Exit::Done })
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// The repository and the cache: ingesting them would never end, or not be worth it.
+fn own(repository: &Path, cache: Option<&Path>) -> Vec<(u64, u64)> {
+    let folders = [Some(repository), cache];
+    let found = folders.into_iter().flatten().filter_map(|folder| folder.metadata().ok());
+    found.map(|meta| (meta.dev(), meta.ino())).collect()
+}
+
+fn input(
+    options: InputOptions,
+    mut paths: Vec<PathBuf>,
+    program: Vec<OsString>,
+) -> anyhow::Result<Input> {
+    if let Some(name) = options.command {
+        return command(name, &program);
+    }
+    if let Some(name) = options.stdin {
+        let finish = Box::new(|| Ok(()));
+        let stream = Stream { name: name.into_vec(), reader: Box::new(std::io::stdin()), finish };
+        return Ok(Input::Stream(stream));
+    }
+    // Without --command, what stands after -- are paths that may begin with a dash.
+    paths.extend(program.into_iter().map(PathBuf::from));
+    if let Some(file) = &options.files_from {
+        paths.extend(listed(file)?);
+    }
+    Ok(Input::Paths { base: options.directory, paths })
+}
+
+/// Paths from a file: ended by NUL where it holds any, else one per line.
+fn listed(file: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let context = || format!("cannot read the paths in {}", file.display());
+    let mut bytes = Vec::new();
+    match file.as_os_str().as_bytes() {
+        b"-" => std::io::stdin().read_to_end(&mut bytes).with_context(context)?,
+        _ => {
+            let mut opened = std::fs::File::open(file).with_context(context)?;
+            opened.read_to_end(&mut bytes).with_context(context)?
+        }
+    };
+    Ok(split_paths(&bytes))
+}
+
+fn split_paths(bytes: &[u8]) -> Vec<PathBuf> {
+    let end = if bytes.contains(&0) { 0 } else { b'\n' };
+    let paths = bytes.split(|&byte| byte == end).filter(|path| !path.is_empty());
+    paths.map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))).collect()
+}
+
+fn command(name: OsString, program: &[OsString]) -> anyhow::Result<Input> {
+    let Some((first, arguments)) = program.split_first() else {
+        return Err(CliError::usage("--command needs a command after --").into());
+    };
+    let shown = first.display().to_string();
+    let mut child = Command::new(first)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|source| OpError::io(format!("run {shown}"), source))?;
+    let reader = child.stdout.take().context("the command has no output")?;
+    let finish = Box::new(move || ended(child, &shown));
+    Ok(Input::Stream(Stream { name: name.into_vec(), reader: Box::new(reader), finish }))
+}
+
+fn ended(mut child: Child, shown: &str) -> Result<(), String> {
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown} failed: {status}")),
+        Err(err) => Err(format!("cannot wait for {shown}: {err}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_end_by_nul_where_there_is_one() {
+        let lines = [PathBuf::from("a b"), PathBuf::from("c")];
+        assert_eq!(split_paths(b"a b\nc\n"), lines);
+        assert_eq!(split_paths(b"a b\0c"), lines);
+        assert_eq!(split_paths(b"a\nb\0"), [PathBuf::from("a\nb")]);
+        assert!(split_paths(b"").is_empty());
+    }
+}

@@ -1,0 +1,183 @@
+//! `icecore key`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::format::{Derivation, KeyId};
+use crate::localfs::Owners;
+use crate::repo::{KdfCost, RepoError, Secret, SlotInfo};
+use crate::report::{json as as_json, text};
+use crate::units;
+
+use super::context::{Context, Opened};
+use super::error::{CliError, show_damage};
+use super::exit::Exit;
+use super::secrets;
+
+/// List, add, remove and change the keys of a repository
+///
+/// Each key slot opens the repository for one passphrase or key file. Adding or changing one
+/// rewrites a small object and no data. Somebody who could open the repository once may have kept
+/// its master key: removing a slot does not take that back.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  icecore -r /backup key list
+  icecore -r /backup key add --new-key-file /root/backup.key --label 'nightly job'
+  icecore -r /backup key passwd
+  icecore -r /backup key remove 4f1c")]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the key slots; an asterisk marks what opened the repository now
+    List,
+    /// Add a slot for another passphrase or key file
+    Add(NewKey),
+    /// Remove a slot; the last one stays
+    Remove {
+        /// The slot's id, or the start of it
+        id: String,
+    },
+    /// Replace the key in use by another one
+    Passwd(NewKey),
+}
+
+/// The new secret: from here, from ICECORE_NEW_PASSPHRASE, or asked for twice.
+#[derive(Debug, Args)]
+struct NewKey {
+    /// File whose whole contents are the new key; at least 16 bytes
+    #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_file")]
+    new_key_file: Option<PathBuf>,
+
+    /// File that holds the new passphrase; a newline at its end does not count
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+
+    /// Words that tell it from others [default: user@host]
+    #[arg(long, value_name = "WORDS")]
+    label: Option<String>,
+}
+
+impl NewKey {
+    fn secret(&self) -> anyhow::Result<Secret> {
+        secrets::new(self.new_key_file.as_deref(), self.new_passphrase_file.as_deref())
+    }
+
+    fn label(&self) -> String {
+        self.label.clone().unwrap_or_else(default_label)
+    }
+}
+
+/// Who and where: `user@host`.
+pub(crate) fn default_label() -> String {
+    format!("{}@{}", user(), host())
+}
+
+/// The name of the user who runs this, or the number.
+pub(crate) fn user() -> String {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    match Owners::new().owner(uid, gid).user {
+        name if name.is_empty() => uid.to_string(),
+        name => name,
+    }
+}
+
+/// The name of this host.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+impl Key {
+    pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
+        let opened = cx.open()?;
+        let Some(secret) = &opened.secret else {
+            return Err(CliError::failed(format!(
+                "{} is not encrypted, it has no keys",
+                opened.repo.location()
+            ))
+            .into());
+        };
+        let id = match self.action {
+            Action::List => return list(cx, &opened),
+            Action::Add(new) => {
+                let id = opened.repo.add_key(&new.secret()?, &new.label(), KdfCost::DEFAULT)?;
+                changed(cx, "added", id)?
+            }
+            Action::Remove { id } => {
+                let id = opened.repo.remove_key(&id)?;
+                changed(cx, "removed", id)?
+            }
+            Action::Passwd(new) => {
+                let (label, new) = (new.label(), new.secret()?);
+                let id = opened.repo.change_key(secret, &new, &label, KdfCost::DEFAULT)?;
+                changed(cx, "changed", id)?
+            }
+        };
+        Ok(id)
+    }
+}
+
+fn changed(cx: &mut Context, what: &str, id: KeyId) -> anyhow::Result<Exit> {
+    let done = match what {
+        "changed" => "changed the key: its slot is now",
+        "added" => "added key slot",
+        _ => "removed key slot",
+    };
+    cx.report(|| json!({ what: id }), || format!("{done} {id}\n"))?;
+    Ok(Exit::Done)
+}
+
+fn list(cx: &mut Context, opened: &Opened) -> anyhow::Result<Exit> {
+    let (mut slots, mut damaged) = (Vec::new(), Vec::new());
+    for slot in opened.repo.key_slots(opened.secret.as_ref())? {
+        match slot {
+            Ok(slot) => slots.push(slot),
+            Err(err) => damaged.push(err),
+        }
+    }
+    slots.sort_by_key(|slot| (slot.slot.created, slot.slot.id));
+    damaged.iter().for_each(show_damage);
+    cx.data(|| list_json(&slots, &damaged), || list_text(&slots))?;
+    Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage })
+}
+
+fn kind(slot: &SlotInfo) -> &'static str {
+    match slot.slot.derivation {
+        Derivation::Passphrase { .. } => "passphrase",
+        Derivation::KeyFile { .. } => "key-file",
+    }
+}
+
+fn list_json(slots: &[SlotInfo], damaged: &[RepoError]) -> serde_json::Value {
+    let keys = slots.iter().map(|slot| {
+        json!({
+            "id": slot.slot.id,
+            "kind": kind(slot),
+            "created": as_json::time(slot.slot.created),
+            "label": slot.slot.label,
+            "in_use": slot.in_use,
+        })
+    });
+    let damaged = damaged.iter().map(ToString::to_string);
+    json!({ "keys": keys.collect::<Vec<_>>(), "damaged": damaged.collect::<Vec<_>>() })
+}
+
+fn list_text(slots: &[SlotInfo]) -> String {
+    let row = |slot: &SlotInfo| {
+        let mark = if slot.in_use { "*" } else { "" };
+        let label = text::escaped(slot.slot.label.as_bytes()).into_owned();
+        let created = units::local_time(slot.slot.created);
+        vec![mark.into(), slot.slot.id.short(), kind(slot).into(), created, label]
+    };
+    text::table(&["", "id", "kind", "added", "label"], &[], slots.iter().map(row).collect())
+}

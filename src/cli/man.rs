@@ -1,0 +1,284 @@
+//! `icecore man`: the manual, made from the definitions of the commands.
+//!
+//! `scripts/man` writes it to `man/`, and `tests/man.rs` tells when that is out of date. Options
+//! come from clap; what no option says (exit codes, environment, names of snapshots) is here.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::roff::{Roff, bold, roman};
+use serde_json::json;
+
+use super::context::Context;
+use super::error::CliError;
+use super::exit::Exit;
+use super::{Cli, completions};
+
+/// Write the man pages and completions
+///
+/// One page per command, and completions for bash, zsh and fish below completions/.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  icecore man | man -l -
+  icecore man --out /usr/local/share/man/man1")]
+pub(crate) struct Man {
+    /// Folder to write all of them to [default: icecore.1 to standard output]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Man {
+    pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
+        let files = files()?;
+        let Some(folder) = self.out else {
+            let page = files.iter().find(|(name, _)| name == "icecore.1");
+            cx.out.report(page.map_or("", |(_, text)| text))?;
+            return Ok(Exit::Done);
+        };
+        let completions = folder.join("completions");
+        let make = || format!("cannot make {}", completions.display());
+        std::fs::create_dir_all(&completions).with_context(make)?;
+        for (name, text) in &files {
+            let path = folder.join(name);
+            let write = || format!("cannot write {}", path.display());
+            std::fs::write(&path, text).with_context(write)?;
+        }
+        let names: Vec<_> = files.iter().map(|(name, _)| name).collect();
+        cx.report(
+            || json!({ "files": names }),
+            || format!("wrote {} files to {}\n", names.len(), folder.display()),
+        )?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Every file of `man/` that is made from code: name and text.
+fn files() -> anyhow::Result<Vec<(String, String)>> {
+    let mut root = Cli::command();
+    root.build();
+    let mut files = Vec::new();
+    let pages = names_below(&root, "icecore");
+    command_pages(&root, &pages, &mut files)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        files.push((format!("completions/{}", completion_name(shell)), completions::script(shell)));
+    }
+    Ok(files)
+}
+
+/// What a shell looks for.
+fn completion_name(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Zsh => "_icecore",
+        Shell::Fish => "icecore.fish",
+        _ => "icecore.bash",
+    }
+}
+
+/// Names of the pages of a command and all below it, `help` left out.
+fn names_below(command: &clap::Command, name: &str) -> Vec<String> {
+    let mut names = vec![name.to_owned()];
+    for below in shown(command) {
+        names.extend(names_below(below, &format!("{name}-{}", below.get_name())));
+    }
+    names
+}
+
+fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set())
+}
+
+fn command_pages(
+    command: &clap::Command,
+    all: &[String],
+    files: &mut Vec<(String, String)>,
+) -> anyhow::Result<()> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    files.push((format!("{name}.1"), page(command, &name, all)?));
+    for below in shown(command) {
+        command_pages(below, all, files)?;
+    }
+    Ok(())
+}
+
+fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<String> {
+    let man = clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .section("1")
+        .source(concat!("icecore ", env!("CARGO_PKG_VERSION")))
+        .manual("icecore manual");
+    let mut bytes = Vec::new();
+    man.render_title(&mut bytes)?;
+    man.render_name_section(&mut bytes)?;
+    man.render_synopsis_section(&mut bytes)?;
+    man.render_description_section(&mut bytes)?;
+    man.render_options_section(&mut bytes)?;
+    if command.has_subcommands() {
+        commands_section(command, name).to_writer(&mut bytes)?;
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| CliError::failed("page is not text"))?;
+    if let Some(examples) = command.get_after_long_help() {
+        examples_section(&mut text, &examples.to_string());
+    }
+    if name == "icecore" {
+        general_sections(&mut text);
+    }
+    see_also(&mut text, name, all);
+    Ok(text)
+}
+
+fn commands_section(command: &clap::Command, name: &str) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    for below in shown(command) {
+        roff.control("TP", []);
+        roff.text([bold(format!("{name}-{}", below.get_name())), roman("(1)")]);
+        roff.text([roman(below.get_about().map(ToString::to_string).unwrap_or_default())]);
+    }
+    roff
+}
+
+fn examples_section(out: &mut String, text: &str) {
+    out.push_str(".SH EXAMPLES\n.nf\n");
+    for line in text.lines().filter(|line| *line != "Examples:") {
+        let _ = writeln!(out, "{}", escaped(line.trim_start()));
+    }
+    out.push_str(".fi\n");
+}
+
+/// Text as roff reads it: no line is a request, no dash a hyphen.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+fn definitions(out: &mut String, heading: &str, entries: &[(&str, &str)]) {
+    let _ = writeln!(out, ".SH \"{heading}\"");
+    for (term, text) in entries {
+        let _ = writeln!(out, ".TP\n\\fB{}\\fR\n{}", escaped(term), escaped(text));
+    }
+}
+
+fn general_sections(out: &mut String) {
+    definitions(out, "NAMES OF SNAPSHOTS", NAMES);
+    paragraphs(out, "OUTPUT", OUTPUT);
+    paragraphs(out, "KEYS", KEYS);
+    let codes = Exit::ALL.map(|exit| (exit.code().to_string(), exit.meaning()));
+    let codes: Vec<_> = codes.iter().map(|(code, meaning)| (code.as_str(), *meaning)).collect();
+    definitions(out, "EXIT STATUS", &codes);
+    definitions(out, "ENVIRONMENT", ENVIRONMENT);
+    definitions(out, "FILES", FILES);
+}
+
+fn paragraphs(out: &mut String, heading: &str, text: &[&str]) {
+    let _ = writeln!(out, ".SH {heading}");
+    for (at, paragraph) in text.iter().enumerate() {
+        if at > 0 {
+            out.push_str(".PP\n");
+        }
+        let _ = writeln!(out, "{}", escaped(paragraph));
+    }
+}
+
+fn see_also(out: &mut String, name: &str, all: &[String]) {
+    let near = |other: &&String| {
+        let parent = name.rsplit_once('-').map_or("", |(parent, _)| parent);
+        let below = |of: &str| other.strip_prefix(of).is_some_and(|rest| rest.starts_with('-'));
+        *other != name && (other.as_str() == parent || name == "icecore" || below(name))
+    };
+    let mut pages: Vec<_> = all.iter().filter(near).map(|page| format!("{page}(1)")).collect();
+    pages.push("icecore-format(5)".into());
+    let _ = writeln!(out, ".SH \"SEE ALSO\"\n{}", escaped(&pages.join(", ")));
+}
+
+const NAMES: &[(&str, &str)] = &[
+    ("latest, latest~N", "The newest snapshot, and the Nth before it."),
+    ("4f1c2a3b", "The start of an id, 4 digits and more, as long as it fits one snapshot only."),
+    (
+        "2026-11-22, 2026-11-22T15, 2026-11-22T15:04, 2026-11-22T15:04:05",
+        "The newest snapshot of that day, hour, minute or second in the local time zone.",
+    ),
+    (
+        "SNAP:/path",
+        "A path in a snapshot, wherever a snapshot can be named. A snapshot shows its sources at \
+         their absolute paths.",
+    ),
+];
+
+const OUTPUT: &[&str] = &[
+    "Standard output is data, standard error is talk: messages, and progress on a terminal. \
+     A reader that closes standard output early is no error.",
+    "With --json a command prints its report as one JSON document; ls and find print one document \
+     per line and entry. Each has \"schema\": 1, and under that number fields are only ever added. \
+     Sizes are bytes, times RFC 3339 in UTC, durations seconds. A path or name is a string where \
+     it is UTF-8, and an object with \"bytes_hex\" where it is not. Errors are one JSON document \
+     on standard error with message, hint and exit_code; errors of the command line itself stay \
+     text. cat writes its report to standard error.",
+    "Names are raw bytes. On a terminal, and in tables and messages, control characters, \
+     backslashes and bytes that are not UTF-8 are shown as \\xNN and \\\\; ls and find write them \
+     as they are to a pipe or file, and --print0 ends them by NUL instead of a newline.",
+];
+
+const KEYS: &[&str] =
+    &["An encrypted repository is opened by a passphrase or a key file. A flag says which \
+     (--key-file, --passphrase-file, --passphrase-command); else the environment does, the first \
+     variable that is set of ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE and \
+     ICECORE_PASSPHRASE_COMMAND; else the passphrase is asked for on the terminal. One newline at \
+     the end of a passphrase is cut, an empty one is refused. A key file counts whole and has at \
+     least 16 bytes."];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("ICECORE_REPOSITORY", "The repository, where -r is not given."),
+    ("ICECORE_PASSPHRASE", "The passphrase. Other processes of the same user can read it."),
+    ("ICECORE_PASSPHRASE_FILE", "As --passphrase-file."),
+    ("ICECORE_KEY_FILE", "As --key-file."),
+    ("ICECORE_PASSPHRASE_COMMAND", "As --passphrase-command."),
+    ("ICECORE_NEW_PASSPHRASE", "The new passphrase of key add and key passwd."),
+    ("ICECORE_CACHE_DIR", "The cache folder, where --cache-dir is not given."),
+    (
+        "ICECORE_LOG",
+        "What is logged to standard error, like debug or icecore::repo=trace; outdoes --verbose \
+         and --quiet.",
+    ),
+    ("XDG_CACHE_HOME, HOME", "Where the default cache folder is."),
+    ("TZ", "The time zone of times that are shown and named."),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "~/.cache/icecore/<repository id>",
+        "Opened index segments. They are sealed in the repository and plain here; they hold ids \
+         and places of chunks, no names and no content. Can be deleted at any time. Root without \
+         HOME uses /var/cache/icecore.",
+    ),
+    (
+        ".icecoreignore",
+        "In a directory of a source: patterns, as in gitignore, of what ingest leaves out there \
+         and below.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_of_the_command_line_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_secret_variable_is_in_the_manual() {
+        for name in super::super::secrets::ENVIRONMENT {
+            assert!(ENVIRONMENT.iter().any(|(term, _)| *term == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn roff_requests_cannot_come_from_text() {
+        assert_eq!(escaped(".SH x-y \\"), "\\&.SH x\\-y \\e");
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: arguments in, calls to [`crate::ops`], reports out.
+//!
+//! One file per command, whose doc comment is its help; the man pages and shell completions are
+//! made from the same definitions (`man/`, checked by `tests/man.rs`). Standard output is data,
+//! standard error is talk. All errors pass through `error`, which decides hint and exit code.
+
+mod cat;
+mod completions;
+mod context;
+mod error;
+mod exit;
+mod find;
+mod global;
+mod ingest;
+mod init;
+mod key;
+mod log;
+mod ls;
+mod man;
+mod mount;
+mod output;
+mod progress;
+mod restore;
+mod secrets;
+mod signals;
+mod snapshots;
+mod stats;
+mod style;
+mod umount;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use context::Context;
+pub use exit::Exit;
+use global::GlobalOptions;
+use output::Output;
+use signals::Interrupt;
+
+/// Backups that you can cd into
+///
+/// icecore keeps snapshots of files in a repository and shows every snapshot as a directory:
+/// mounted, a restore is cp -a and a comparison is diff -r. Content is stored once however often
+/// it occurs, compressed, and encrypted unless the repository was made without.
+///
+/// Start with `icecore init /backup`, then `icecore -r /backup ingest /srv`.
+#[derive(Debug, Parser)]
+#[command(name = "icecore", bin_name = "icecore", version, styles = style::STYLES)]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Ingest(ingest::Ingest),
+    Snapshots(snapshots::Snapshots),
+    Ls(ls::Ls),
+    Find(find::Find),
+    Cat(cat::Cat),
+    Stats(stats::Stats),
+    Restore(restore::Restore),
+    Mount(mount::Mount),
+    Umount(umount::Umount),
+    Key(key::Key),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// Runs the command that the arguments of this process name.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap prints usage errors itself and exits with 2, and help with 0.
+    let Cli { global, command } = Cli::parse();
+    log::start(global.verbose, global.quiet);
+    let json = global.json;
+    let mut cx = Context { global, out: Output::new(), interrupt: Interrupt::default() };
+    let result = run(command, &mut cx).and_then(|exit| {
+        cx.out.finish()?;
+        Ok(exit)
+    });
+    result.unwrap_or_else(|err| error::show(&err, json)).into()
+}
+
+fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
+    match command {
+        Command::Init(command) => command.run(cx),
+        Command::Ingest(command) => command.run(cx),
+        Command::Snapshots(command) => command.run(cx),
+        Command::Ls(command) => command.run(cx),
+        Command::Find(command) => command.run(cx),
+        Command::Cat(command) => command.run(cx),
+        Command::Stats(command) => command.run(cx),
+        Command::Restore(command) => command.run(cx),
+        Command::Mount(command) => command.run(cx),
+        Command::Umount(command) => command.run(cx),
+        Command::Key(command) => command.run(cx),
+        Command::Completions(command) => command.run(cx),
+        Command::Man(command) => command.run(cx),
+    }
+}

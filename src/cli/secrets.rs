@@ -1,0 +1,287 @@
+//! Where the secret comes from: a flag, else the environment, else the terminal.
+//!
+//! Bytes are kept in types that wipe them and cannot be printed. A passphrase is any bytes up to
+//! an optional newline at the end; a key file counts whole.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret, SecretSlice};
+use zeroize::Zeroizing;
+
+use crate::repo::Secret;
+
+use super::error::CliError;
+use super::global::SecretOptions;
+
+/// A key file with fewer bytes is more likely a mistake than a key.
+const KEY_FILE_MIN: usize = 16;
+/// Enough for any key; keeps `/dev/zero` from filling the memory.
+const SECRET_MAX: u64 = 1 << 20;
+
+/// The environment variables of the secret that opens a repository, in the order they are tried.
+pub(crate) const ENVIRONMENT: [&str; 4] = [
+    "ICECORE_PASSPHRASE",
+    "ICECORE_PASSPHRASE_FILE",
+    "ICECORE_KEY_FILE",
+    "ICECORE_PASSPHRASE_COMMAND",
+];
+/// The environment variable of a new passphrase.
+pub(crate) const NEW_PASSPHRASE: &str = "ICECORE_NEW_PASSPHRASE";
+
+const WAYS: &str = "give --key-file, --passphrase-file or --passphrase-command, or set \
+                    ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE or \
+                    ICECORE_PASSPHRASE_COMMAND";
+
+/// The secret that opens a repository; `None` where there is none and nobody to ask.
+pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Result<Option<Secret>> {
+    if let Some(secret) = stated(options)? {
+        return Ok(Some(secret));
+    }
+    if !can_ask() {
+        return Ok(None);
+    }
+    let passphrase = ask(&format!("passphrase of {location}: "))?;
+    Ok(Some(checked_passphrase(passphrase, "the passphrase")?))
+}
+
+/// The secret of a new repository.
+pub(crate) fn initial(options: &SecretOptions) -> anyhow::Result<Secret> {
+    match stated(options)? {
+        Some(secret) => Ok(secret),
+        None if can_ask() => ask_twice("passphrase of the new repository: "),
+        None => Err(CliError::usage("no key for the new repository")
+            .hint(format!("{WAYS}; --plain makes a repository without encryption"))
+            .into()),
+    }
+}
+
+/// A further secret for a repository that exists.
+pub(crate) fn new(
+    key_file: Option<&Path>,
+    passphrase_file: Option<&Path>,
+) -> anyhow::Result<Secret> {
+    if let Some(path) = key_file {
+        return read_key_file(path);
+    }
+    if let Some(path) = passphrase_file {
+        return read_passphrase_file(path);
+    }
+    if let Some(text) = std::env::var_os(NEW_PASSPHRASE) {
+        return checked_passphrase(text.into_vec(), NEW_PASSPHRASE);
+    }
+    if can_ask() {
+        return ask_twice("new passphrase: ");
+    }
+    let hint = format!("give --new-key-file or --new-passphrase-file, or set {NEW_PASSPHRASE}");
+    Err(CliError::usage("no new key").hint(hint).into())
+}
+
+/// What to do when a key is needed and none was given.
+pub(crate) const fn ways() -> &'static str {
+    WAYS
+}
+
+/// A secret for a process of our own, through a pipe: what it is, then its bytes.
+pub(crate) fn to_pipe(secret: Option<&Secret>) -> Zeroizing<Vec<u8>> {
+    let (kind, bytes) = match secret {
+        None => return Zeroizing::default(),
+        Some(Secret::Passphrase(bytes)) => (b'p', bytes),
+        Some(Secret::KeyFile(bytes)) => (b'k', bytes),
+    };
+    let mut out = Zeroizing::new(Vec::with_capacity(1 + bytes.expose_secret().len()));
+    out.push(kind);
+    out.extend_from_slice(bytes.expose_secret());
+    out
+}
+
+/// What [`to_pipe`] wrote.
+pub(crate) fn from_pipe(bytes: &[u8]) -> Option<Secret> {
+    let (kind, bytes) = bytes.split_first()?;
+    let bytes = SecretSlice::from(bytes.to_vec());
+    match kind {
+        b'p' => Some(Secret::Passphrase(bytes)),
+        _ => Some(Secret::KeyFile(bytes)),
+    }
+}
+
+/// The secret that flags or the environment name; flags go first.
+fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+    if options.given() > 1 {
+        let what = "give one of --key-file, --passphrase-file and --passphrase-command";
+        return Err(CliError::usage(what).into());
+    }
+    if let Some(path) = &options.key_file {
+        return read_key_file(path).map(Some);
+    }
+    if let Some(path) = &options.passphrase_file {
+        return read_passphrase_file(path).map(Some);
+    }
+    if let Some(command) = &options.passphrase_command {
+        return run(command.as_ref()).map(Some);
+    }
+    let Some((name, value)) =
+        ENVIRONMENT.iter().find_map(|&name| Some((name, std::env::var_os(name)?)))
+    else {
+        return Ok(None);
+    };
+    let secret = match name {
+        "ICECORE_PASSPHRASE" => checked_passphrase(value.into_vec(), name),
+        "ICECORE_PASSPHRASE_FILE" => read_passphrase_file(&PathBuf::from(value)),
+        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value)),
+        _ => run(&value),
+    };
+    secret.map(Some)
+}
+
+fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
+    let mut bytes = read_capped(path, "key file").map_err(|err| {
+        let missing = err
+            .downcast_ref::<io::Error>()
+            .is_some_and(|err| err.kind() == io::ErrorKind::NotFound);
+        if missing {
+            let hint = format!("head -c 32 /dev/urandom > {}", path.display());
+            CliError::failed(format!("no key file {}", path.display())).hint(hint).into()
+        } else {
+            err
+        }
+    })?;
+    if bytes.len() < KEY_FILE_MIN {
+        let what = format!(
+            "key file {} has {} bytes, at least {KEY_FILE_MIN} are needed",
+            path.display(),
+            bytes.len()
+        );
+        return Err(CliError::failed(what).hint("head -c 32 /dev/urandom makes a good one").into());
+    }
+    Ok(Secret::KeyFile(SecretSlice::from(std::mem::take(&mut *bytes))))
+}
+
+fn read_passphrase_file(path: &Path) -> anyhow::Result<Secret> {
+    let mut bytes = read_capped(path, "passphrase file")?;
+    checked_passphrase(std::mem::take(&mut *bytes), &format!("passphrase file {}", path.display()))
+}
+
+fn read_capped(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let context = || format!("cannot read {what} {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(SECRET_MAX + 1).read_to_end(&mut bytes).with_context(context)?;
+    if bytes.len() as u64 > SECRET_MAX {
+        let what = format!("{what} {} has more than {SECRET_MAX} bytes", path.display());
+        return Err(CliError::failed(what).into());
+    }
+    Ok(bytes)
+}
+
+/// Runs a command by sh; it may talk to the terminal, its standard output is the passphrase.
+fn run(command: &OsStr) -> anyhow::Result<Secret> {
+    let output = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run the passphrase command")?;
+    let bytes = Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        let what = format!("the passphrase command failed: {}", output.status);
+        return Err(CliError::failed(what).into());
+    }
+    checked_passphrase(bytes.to_vec(), "the passphrase command's output")
+}
+
+/// Cuts one newline (or CR LF) from the end and refuses what is empty then.
+fn checked_passphrase(mut bytes: Vec<u8>, whence: &str) -> anyhow::Result<Secret> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    if bytes.is_empty() {
+        return Err(CliError::failed(format!("{whence} is empty")).into());
+    }
+    Ok(Secret::Passphrase(SecretSlice::from(bytes)))
+}
+
+/// Whether there is a person to ask: rpassword reads the controlling terminal, whatever standard
+/// input is.
+fn can_ask() -> bool {
+    File::open("/dev/tty").is_ok_and(|tty| tty.is_terminal())
+}
+
+fn ask(prompt: &str) -> anyhow::Result<Vec<u8>> {
+    let text = rpassword::prompt_password(prompt).context("cannot read the passphrase")?;
+    Ok(text.into_bytes())
+}
+
+fn ask_twice(prompt: &str) -> anyhow::Result<Secret> {
+    let first = checked_passphrase(ask(prompt)?, "the passphrase")?;
+    let second = checked_passphrase(ask("the same again: ")?, "the passphrase")?;
+    let same = match (&first, &second) {
+        (Secret::Passphrase(a), Secret::Passphrase(b)) => a.expose_secret() == b.expose_secret(),
+        _ => false,
+    };
+    if same { Ok(first) } else { Err(CliError::failed("the passphrases are not the same").into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passphrase(bytes: &[u8]) -> Option<Vec<u8>> {
+        match checked_passphrase(bytes.to_vec(), "it") {
+            Ok(Secret::Passphrase(text)) => Some(text.expose_secret().to_vec()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_newline_is_cut_and_no_more() {
+        for (given, kept) in
+            [("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("a\r", "a\r")]
+        {
+            assert_eq!(passphrase(given.as_bytes()).as_deref(), Some(kept.as_bytes()), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_through_a_pipe_as_what_they_are() {
+        let through = |secret: Option<Secret>| from_pipe(&to_pipe(secret.as_ref()));
+        assert!(through(None).is_none());
+        let bytes = || SecretSlice::from(b"p\0\n".to_vec());
+        assert!(matches!(
+            through(Some(Secret::Passphrase(bytes()))),
+            Some(Secret::Passphrase(text)) if text.expose_secret() == b"p\0\n"
+        ));
+        assert!(matches!(
+            through(Some(Secret::KeyFile(bytes()))),
+            Some(Secret::KeyFile(key)) if key.expose_secret() == b"p\0\n"
+        ));
+    }
+
+    #[test]
+    fn empty_passphrases_are_refused() {
+        assert_eq!(passphrase(b""), None);
+        assert_eq!(passphrase(b"\n"), None);
+    }
+
+    #[test]
+    fn short_and_endless_key_files_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; KEY_FILE_MIN - 1]).unwrap();
+        assert!(read_key_file(file.path()).is_err());
+        std::fs::write(file.path(), [b'\n'; KEY_FILE_MIN]).unwrap();
+        assert!(matches!(
+            read_key_file(file.path()),
+            Ok(Secret::KeyFile(bytes)) if bytes.expose_secret().len() == KEY_FILE_MIN
+        ));
+        assert!(read_key_file(Path::new("/dev/zero")).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! `icecore snapshots`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::format::Snapshot;
+use crate::repo::{Repository, SnapshotFilter, SnapshotList};
+use crate::report::{json as as_json, text};
+use crate::units;
+
+use super::context::Context;
+use super::error::show_damage;
+use super::exit::Exit;
+
+/// List snapshots
+///
+/// Oldest first. A snapshot goes by the start of its id (4 digits and more), by latest, latest~1
+/// (the one before) and so on, or by a time: 2026-11-22 means the newest of that day.
+///
+/// An asterisk marks a partial snapshot: something at its sources could not be read; --json lists
+/// what.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  icecore -r /backup snapshots --host db1 --tag nightly
+  icecore -r /backup snapshots --json latest | jq '.snapshots[0].troubles'")]
+pub(crate) struct Snapshots {
+    /// Only these [default: all]
+    #[arg(value_name = "SNAP")]
+    names: Vec<String>,
+
+    #[command(flatten)]
+    filter: FilterOptions,
+}
+
+/// Which snapshots count.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which snapshots count")]
+pub(crate) struct FilterOptions {
+    /// Only snapshots of this host
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Only snapshots with this tag; several times: with all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+
+    /// Only snapshots with this path among their sources
+    #[arg(long, value_name = "PATH")]
+    source: Option<OsString>,
+}
+
+impl FilterOptions {
+    pub(crate) fn filter(self) -> SnapshotFilter {
+        let Self { host, tags, source } = self;
+        SnapshotFilter { host, tags, source: source.map(OsStringExt::into_vec) }
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
+        let repo = cx.repository()?;
+        let list = chosen(&repo, &self.names, &self.filter.filter())?;
+        list.damaged.iter().for_each(show_damage);
+        cx.data(|| list_json(&list), || list_text(&list.snapshots))?;
+        Ok(if list.damaged.is_empty() { Exit::Done } else { Exit::Damage })
+    }
+}
+
+fn chosen(
+    repo: &Repository,
+    names: &[String],
+    filter: &SnapshotFilter,
+) -> anyhow::Result<SnapshotList> {
+    if names.is_empty() {
+        let mut list = repo.snapshots()?;
+        list.snapshots.retain(|snapshot| filter.fits(snapshot));
+        return Ok(list);
+    }
+    let snapshots = names.iter().map(|name| repo.find_snapshot(name, filter));
+    Ok(SnapshotList { snapshots: snapshots.collect::<Result<_, _>>()?, damaged: Vec::new() })
+}
+
+fn list_json(list: &SnapshotList) -> serde_json::Value {
+    json!({
+        "snapshots": list.snapshots.iter().map(as_json::snapshot).collect::<Vec<_>>(),
+        "damaged": list.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn list_text(snapshots: &[Snapshot]) -> String {
+    let row = |snapshot: &Snapshot| {
+        let totals = snapshot.totals();
+        let paths = snapshot.sources.iter().map(|source| text::escaped(&source.path).into_owned());
+        vec![
+            snapshot.id.short(),
+            units::local_time(snapshot.time),
+            text::escaped(snapshot.host.as_bytes()).into_owned(),
+            text::number(totals.files),
+            units::size(totals.size),
+            if snapshot.is_partial() { "*".into() } else { String::new() },
+            text::escaped(snapshot.tags.join(",").as_bytes()).into_owned(),
+            paths.collect::<Vec<_>>().join(" "),
+        ]
+    };
+    let header = ["id", "time", "host", "files", "size", "", "tags", "sources"];
+    let rows: Vec<_> = snapshots.iter().map(row).collect();
+    match rows.len() {
+        0 => "no snapshots\n".into(),
+        count => {
+            let count = text::count(count as u64, "snapshot");
+            format!("{}{count}\n", text::table(&header, &[3, 4], rows))
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Reports and records as words for people ([`text`]) and as JSON for programs ([`json`]).
+//!
+//! Paths and names are raw bytes. People see them with control characters escaped, so that a
+//! file's name cannot repaint their terminal; programs get them whole: as raw bytes ended by NUL,
+//! or in JSON as a string where they are UTF-8 and as `{"bytes_hex": "…"}` where they are not.
+
+pub mod ingest;
+pub mod json;
+pub mod restore;
+pub mod text;
