@@ -191,9 +191,13 @@ fn what_differs_is_made_right_and_extras_go_only_when_asked() {
     assert!(to.join("z/extra").exists());
     assert!(report.bytes_written < 4 * CHUNK as u64 + 8192, "big files are mended: {report:?}");
 
-    let report = restore(&repo, RestoreOptions { delete: true, ..options(&repo, "latest", &to) });
+    let delete = RestoreOptions { delete: true, ..options(&repo, "latest", &to) };
+    let preview = restore(&repo, RestoreOptions { dry_run: true, ..delete.clone() });
+    assert!(to.join("z/extra").exists() && to.join("link").is_dir());
+    let report = restore(&repo, delete);
     clean(&report);
-    assert_eq!(report.removed, 2);
+    assert_eq!((report.removed, preview.removed), (2, 2));
+    assert_eq!(report.others_made, preview.others_made);
     assert_restored(&to, &tree);
 }
 
@@ -245,6 +249,42 @@ fn links_planted_in_the_target_lead_nowhere() {
         assert_eq!(fs::read(outside.join(name)).unwrap(), b"untouched");
         assert_eq!(fs::metadata(outside.join(name)).unwrap().nlink(), 1);
     }
+}
+
+#[test]
+fn directory_that_becomes_a_link_meanwhile_leads_nowhere() {
+    let mut below = dir([]);
+    for number in 0..40 {
+        below.tree_mut().insert(format!("f{number}").into_bytes(), file("restored"));
+    }
+    let (repo, _) = build(&dir([("d", below), ("e", dir([("f", file("x"))]))]));
+    // In memory: each restore ends with a sync of the file system.
+    let temp = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (to, outside) = (temp.path().join("to"), temp.path().join("outside"));
+    fs::create_dir(&to).unwrap();
+    fs::create_dir(&outside).unwrap();
+    make_symlink(&outside, to.join("evil")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let (d, evil) = (to.join("d"), to.join("evil"));
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                let _ = rustix::fs::renameat_with(
+                    rustix::fs::CWD,
+                    &d,
+                    rustix::fs::CWD,
+                    &evil,
+                    exchange,
+                );
+            }
+        });
+        for _ in 0..100 {
+            let _ = run(&repo, options(&repo, "latest", &to), &Silent, &AtomicBool::new(false));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod snapshots;
 mod stats;
 mod style;
 mod umount;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -60,13 +61,14 @@ enum Command {
     Init(init::Init),
     Ingest(ingest::Ingest),
     Snapshots(snapshots::Snapshots),
+    Mount(mount::Mount),
+    Umount(umount::Umount),
+    Restore(restore::Restore),
     Ls(ls::Ls),
     Find(find::Find),
     Cat(cat::Cat),
     Stats(stats::Stats),
-    Restore(restore::Restore),
-    Mount(mount::Mount),
-    Umount(umount::Umount),
+    Verify(verify::Verify),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -97,6 +99,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Cat(command) => command.run(cx),
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
+        Command::Verify(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Key(command) => command.run(cx),

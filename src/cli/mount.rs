@@ -80,7 +80,8 @@ impl Mount {
         let secret = secrets::to_pipe(cx.secret()?.as_ref());
         match launch(self.arguments(cx)?, &secret)? {
             Launched::Ready { pid } => {
-                report(cx, &self.mountpoint, pid)?;
+                let whole = std::path::absolute(&self.mountpoint);
+                report(cx, whole.as_ref().unwrap_or(&self.mountpoint), pid)?;
                 Ok(Exit::Done)
             }
             // It has said why.

@@ -132,7 +132,11 @@ pub(crate) fn open_master(
     for slot in slots(storage)? {
         match slot {
             Ok(slot) if slot.repository != repository => {
-                let what = format!("it belongs to repository {}", slot.repository);
+                // Which of the two is wrong cannot be told without a key.
+                let what = format!(
+                    "it belongs to repository {}, config states {repository}",
+                    slot.repository
+                );
                 damage = Some(RepoError::corrupt(ObjectKey::Key(slot.id), what));
             }
             Ok(slot) => {

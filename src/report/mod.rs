@@ -8,3 +8,4 @@ pub mod ingest;
 pub mod json;
 pub mod restore;
 pub mod text;
+pub mod verify;

@@ -1,7 +1,7 @@
 //! Trees as plain values: written into a repository through a session, and held against what
 //! stands on disk. Shared by the tests of restore, damage and crashes.
 
-#![allow(dead_code)] // each test uses its part
+#![allow(dead_code, unreachable_pub)] // each test uses its part
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

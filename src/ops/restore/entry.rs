@@ -95,12 +95,12 @@ impl Run<'_> {
         if in_the_way && !self.options.delete {
             return Err(Failure::DirectoryInTheWay);
         }
+        self.tally(|report| report.removed += u64::from(in_the_way));
         if self.pass != Pass::Write {
             return self.begin_look(job, dir, plan);
         }
         if in_the_way {
             dir.remove(&job.name)?;
-            self.tally(|report| report.removed += 1);
         }
         let shared = existing.is_some_and(|existing| existing.found.nlink > 1);
         self.begin_write(job, dir, plan, shared)

@@ -1,0 +1,93 @@
+//! What a verification found.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::text;
+use crate::ops::verify::VerifyReport;
+use crate::units;
+
+/// As JSON. Paths are escaped text, as `ops::path::escaped` makes it.
+#[must_use]
+pub fn json(report: &VerifyReport) -> Value {
+    let mut value = serde_json::to_value(report).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("duration_ms");
+        fields.insert("duration".into(), json!(report.duration_ms as f64 / 1e3));
+        fields.insert("clean".into(), report.is_clean().into());
+    }
+    value
+}
+
+/// Lines of each kind that people get; JSON has more.
+const LINES_MAX: usize = 25;
+
+/// A line for each thing that is damaged and for each path that it costs, down to a limit.
+#[must_use]
+pub fn damage(report: &VerifyReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for damaged in report.damaged.iter().take(LINES_MAX) {
+        lines.push(match damaged.object.as_str() {
+            "" => damaged.what.clone(),
+            object => format!("{object}: {}", damaged.what),
+        });
+    }
+    lines.extend(more(report.damaged_count, "damaged object"));
+    for affected in report.affected.iter().take(LINES_MAX) {
+        lines.push(format!("lost: {}:{}", affected.snapshot.short(), affected.path));
+    }
+    lines.extend(more(report.affected_count, "lost path"));
+    lines
+}
+
+fn more(count: u64, what: &str) -> Option<String> {
+    let more = count.saturating_sub(LINES_MAX as u64);
+    (more > 0).then(|| format!("and {} more; --json lists them", text::count(more, what)))
+}
+
+/// In words, without the damage itself.
+#[must_use]
+pub fn text(report: &VerifyReport) -> String {
+    let number = text::number;
+    let some = |amount: u64| if amount == 0 { String::new() } else { number(amount) };
+    let read = if report.read_data { "every stored byte" } else { "the structure" };
+    let verdict = match report.is_clean() {
+        true => format!("all good: {read} was checked"),
+        false => format!("damage was found, {read} was checked"),
+    };
+    let strangers = match report.strangers.as_slice() {
+        [] => String::new(),
+        names => {
+            let names: Vec<_> = names.iter().map(|name| text::escaped(name.as_bytes())).collect();
+            format!("{}: {}", number(report.strangers_count), names.join(" "))
+        }
+    };
+    text::facts(&[
+        ("verdict", verdict),
+        ("snapshots", number(report.snapshots)),
+        ("files", format!("{} in {}", number(report.files), text::count(report.pages, "page"))),
+        (
+            "index",
+            format!(
+                "{} in {}",
+                text::count(report.indexed_chunks, "chunk"),
+                text::count(report.segments, "segment")
+            ),
+        ),
+        (
+            "packs",
+            format!(
+                "{} with {}, {}",
+                number(report.packs),
+                text::count(report.chunks, "chunk"),
+                units::size(report.pack_bytes)
+            ),
+        ),
+        ("not indexed", some(report.unindexed_chunks)),
+        ("strangers", strangers),
+        ("took", text::duration(Duration::from_millis(report.duration_ms))),
+        ("damaged", some(report.damaged_count)),
+        ("lost paths", some(report.affected_count)),
+    ])
+}
