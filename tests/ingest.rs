@@ -121,6 +121,11 @@ fn names_of_one_inode_are_read_once_and_stay_together() {
     for name in ["b", "sub/c"] {
         std::fs::hard_link(dir.path().join("a"), dir.path().join(name)).unwrap();
     }
+    // The attributes are the inode's: each name has them, whichever was met first.
+    common::run_ok(
+        "setfattr",
+        &["-n", "user.of", "-v", "all names", dir.path().join("b").to_str().unwrap()],
+    );
     let repo = repository();
     for round in 0..2 {
         let report = ingest_tree(&repo, dir.path());
@@ -130,6 +135,7 @@ fn names_of_one_inode_are_read_once_and_stay_together() {
         assert_eq!(link.count, 3);
         for node in &nodes {
             assert_eq!(node.link, Some(link));
+            assert_eq!(node.xattrs.len(), 1, "{}", String::from_utf8_lossy(&node.name));
             assert_eq!(content(&repo, node), noise(1, 100_000));
         }
     }

@@ -26,6 +26,7 @@ const CHILD: &str = "the_child_serves_until_unmounted";
 /// What `icecore mount` does in the background; the paths come as the secret.
 #[test]
 #[ignore = "run by the other tests in a process of its own"]
+#[expect(clippy::print_stderr)] // what the log must get
 fn the_child_serves_until_unmounted() {
     let (background, secret) = Background::begin().unwrap();
     let mut paths =

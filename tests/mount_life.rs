@@ -139,6 +139,9 @@ fn a_mountpoint_is_used_once_and_given_back() {
     for part in [" fuse.icecore icecore:", "ro,nosuid,nodev", "default_permissions"] {
         assert!(line.contains(part), "{part} in {line}");
     }
+    let device = line.split(' ').nth(2).unwrap();
+    let readahead = fs::read_to_string(format!("/sys/class/bdi/{device}/read_ahead_kb")).unwrap();
+    assert_eq!(readahead.trim(), "4096", "the kernel's own default is 128");
     let inode = fs::metadata(world.latest("f")).unwrap().ino();
 
     let reader = fs::File::open(world.latest("f")).unwrap();

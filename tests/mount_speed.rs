@@ -74,6 +74,9 @@ fn speed_of_tools_over_a_mounted_tree() {
         let cold = seconds(&script);
         let _ = fs::remove_dir_all(&copy);
         let warm = seconds(&script);
+        let remembered = world.remembered();
+        seconds("echo 2 >/proc/sys/vm/drop_caches");
+        eprintln!("{name:12} remembered {remembered}, after a drop {}", world.remembered());
         world.take_down();
         let _ = fs::remove_dir_all(&copy);
         let source = &scripts(&tree)[n].1;

@@ -66,16 +66,17 @@ fn by_helper(mountpoint: PathBuf, readers: Readers) -> Result<()> {
     }
 }
 
-/// The absolute path without links. Only the parent is looked at: a mount whose process has died
-/// answers nothing.
+/// The absolute path without links. The mount itself is asked only where the table does not know
+/// the path as it stands: one whose process is dead or hangs answers nothing.
 fn absolute(mountpoint: &Path) -> PathBuf {
     let whole = std::path::absolute(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
-    // A link to a mountpoint, which the user may name as well.
-    if let Ok(real) = whole.canonicalize() {
-        return real;
+    if let (Some(Ok(parent)), Some(name)) =
+        (whole.parent().map(Path::canonicalize), whole.file_name())
+    {
+        let near = parent.join(name);
+        if mounted_on(&near).is_ok_and(|line| line.is_some()) {
+            return near;
+        }
     }
-    match (whole.parent().map(Path::canonicalize), whole.file_name()) {
-        (Some(Ok(parent)), Some(name)) => parent.join(name),
-        _ => whole,
-    }
+    whole.canonicalize().unwrap_or(whole)
 }

@@ -18,19 +18,17 @@
 //! The tables have an entry per tree page, directory and hard-linked inode that the kernel
 //! remembers, none per file; an entry goes when the kernel has forgotten all that led to it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::format::{ChunkId, limits};
 
 use super::snapshots::SnapshotRoot;
+use super::table::{Same, Table};
 
 const PAYLOAD_BITS: u32 = 60;
 const NUMBER_BITS: u32 = 10;
 const PAGE_BITS: u32 = PAYLOAD_BITS - NUMBER_BITS;
-const SHARDS: u64 = 16;
 
 const _: () = assert!(limits::PAGE_ENTRIES_MAX <= 1 << NUMBER_BITS);
 
@@ -89,7 +87,7 @@ impl Ino {
     }
 }
 
-const fn mask(bits: u32) -> u64 {
+pub(super) const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
@@ -134,11 +132,6 @@ pub(super) struct Link {
     pub(super) place: Place,
 }
 
-/// Whether two values mean the same thing and so have one number.
-trait Same {
-    fn same(&self, other: &Self) -> bool;
-}
-
 impl Same for ChunkId {
     fn same(&self, other: &Self) -> bool {
         self == other
@@ -156,74 +149,6 @@ impl Same for Directory {
 impl Same for Link {
     fn same(&self, other: &Self) -> bool {
         self.group == other.group && self.snapshot.id == other.snapshot.id
-    }
-}
-
-#[derive(Debug)]
-struct Slot<T> {
-    value: T,
-    /// Look-ups that the kernel has not forgotten.
-    lookups: u64,
-}
-
-/// Numbers of `bits` bits in use, and what each means.
-#[derive(Debug)]
-struct Table<T> {
-    bits: u32,
-    shards: Vec<Mutex<HashMap<u64, Slot<T>>>>,
-}
-
-impl<T: Same + Clone> Table<T> {
-    fn new(bits: u32) -> Self {
-        Self { bits, shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
-    }
-
-    fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Slot<T>>> {
-        match self.shards.get((number % SHARDS) as usize) {
-            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
-            None => unreachable!("shard numbers are below {SHARDS}"),
-        }
-    }
-
-    /// Counts one look-up of `value`: its number, `wish` or the next that nothing else has, and
-    /// the value that is known under it.
-    fn hold(&self, wish: u64, value: T) -> (u64, T) {
-        let mut number = wish & mask(self.bits);
-        loop {
-            match self.shard(number).entry(number) {
-                Entry::Vacant(entry) => {
-                    entry.insert(Slot { value: value.clone(), lookups: 1 });
-                    return (number, value);
-                }
-                Entry::Occupied(mut entry) if entry.get().value.same(&value) => {
-                    let slot = entry.get_mut();
-                    slot.lookups += 1;
-                    return (number, slot.value.clone());
-                }
-                Entry::Occupied(_) => number = (number + 1) & mask(self.bits),
-            }
-        }
-    }
-
-    fn get(&self, number: u64) -> Option<T> {
-        self.shard(number).get(&number).map(|slot| slot.value.clone())
-    }
-
-    fn forget(&self, number: u64, lookups: u64) {
-        if let Entry::Occupied(mut entry) = self.shard(number).entry(number) {
-            let slot = entry.get_mut();
-            slot.lookups = slot.lookups.saturating_sub(lookups);
-            if slot.lookups == 0 {
-                entry.remove();
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        let len = |shard: &Mutex<HashMap<_, _>>| {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).len()
-        };
-        self.shards.iter().map(len).sum()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Snapshots as one read-only tree, without a word of the kernel's.
 //!
 //! `fuse/` asks by inode number, as the kernel does; numbers and the tables behind them are in
-//! [`inode`], the directories above the snapshots in [`layout`], the look for new snapshots in
-//! [`snapshots`]. Content is read without handles: the number leads to the node, through the
+//! `inode`, the directories above the snapshots in `layout`, the look for new snapshots in
+//! `snapshots`. Content is read without handles: the number leads to the node, through the
 //! repository's cache of pages.
 //!
 //! What must stay true: bytes are those of the snapshot or an error, never less and never others;
@@ -18,6 +18,7 @@ mod layout;
 mod list;
 mod resolve;
 mod snapshots;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -73,6 +73,11 @@ impl World {
         self.mounted = Some(self.try_mount(&self.mountpoint()).unwrap());
     }
 
+    /// What the tree remembers for the kernel.
+    pub(crate) fn remembered(&self) -> usize {
+        self.mounted.as_ref().unwrap().vfs().remembered()
+    }
+
     /// Unmounts, so that the next mount starts without the kernel's caches.
     pub(crate) fn take_down(&mut self) {
         self.mounted.as_ref().unwrap().unmount(Readers::Respect).unwrap();

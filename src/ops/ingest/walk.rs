@@ -51,8 +51,9 @@ pub(super) struct Tally {
 /// What is known of an inode with several names until the last of them was met.
 struct Linked {
     names_left: u32,
+    node: Node,
+    owner: Owner,
     ticket: Option<Ticket>,
-    unchanged: Option<(Node, Owner)>,
 }
 
 /// One directory's entries in the parent snapshot, followed in step.
@@ -343,8 +344,12 @@ impl<'a> Walker<'a> {
             _ => None,
         };
         if found.nlink > 1 {
-            let unchanged = ticket.is_none().then(|| (node.clone(), owner.clone()));
-            let linked = Linked { names_left: found.nlink - 1, ticket: ticket.clone(), unchanged };
+            let linked = Linked {
+                names_left: found.nlink - 1,
+                node: node.clone(),
+                owner: owner.clone(),
+                ticket: ticket.clone(),
+            };
             self.linked.insert((found.device, found.inode), linked);
         }
         self.send(Event::Entry(Box::new(node), owner, ticket));
@@ -355,22 +360,12 @@ impl<'a> Walker<'a> {
         let key = (found.device, found.inode);
         let Some(linked) = self.linked.get_mut(&key) else { return false };
         linked.names_left = linked.names_left.saturating_sub(1);
-        let (ticket, known) = (linked.ticket.clone(), linked.unchanged.clone());
+        let (ticket, owner) = (linked.ticket.clone(), linked.owner.clone());
+        let mut node = linked.node.clone();
+        node.name = name.to_vec();
         if linked.names_left == 0 {
             self.linked.remove(&key);
         }
-        let (node, owner) = match known {
-            Some((mut node, owner)) => {
-                node.name = name.to_vec();
-                (node, owner)
-            }
-            None => {
-                let mut node = self.node(name, found);
-                node.body = empty_file();
-                node.link = self.link(found);
-                (node, self.owners.owner(found.uid, found.gid))
-            }
-        };
         if found.kind == Kind::File {
             self.tally.files_unchanged += 1;
             self.abort.progress().done(1, found.size);
