@@ -39,7 +39,7 @@ const OWNED: &[(&str, &str)] = &[
     ("anyhow", "cli/"),
     ("indicatif", "cli/"),
     ("uzers", "localfs/owners.rs"),
-    ("ignore", "ops/ingest/excludes.rs"),
+    ("ignore", "ops/"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -47,7 +47,7 @@ impl Bar {
     /// shown unless a JSON report lists them anyway.
     pub(crate) fn new(verb: &'static str, quiet: bool, json: bool) -> Self {
         let bar = (!quiet && !json && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new_spinner().with_prefix(verb);
+            let bar = ProgressBar::new_spinner().with_prefix(verb).with_message("0 files");
             bar.set_style(style(UNKNOWN));
             bar.enable_steady_tick(Duration::from_millis(200));
             BAR.get_or_init(|| bar).clone()

@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(fits(&[pattern], path, is_dir), expected, "{pattern} {path}");
         }
         assert!(!fits(&["*.pt", "!a.pt"], "/srv/a.pt", false));
-        let bad = FindOptions { patterns: vec!["a[".into()], ..FindOptions::default() };
+        let bad = FindOptions { patterns: vec!["{a".into()], ..FindOptions::default() };
         assert!(Matcher::new(&bad).is_err());
     }
 

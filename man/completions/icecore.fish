@@ -1,0 +1,373 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_icecore_global_optspecs
+    string join \n r/repository= key-file= passphrase-file= passphrase-command= cache-dir= no-cache q/quiet json v/verbose h/help V/version
+end
+
+function __fish_icecore_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_icecore_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_icecore_using_subcommand
+    set -l cmd (__fish_icecore_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c icecore -n "__fish_icecore_needs_command" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_needs_command" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_needs_command" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_needs_command" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_needs_command" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_needs_command" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_needs_command" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_needs_command" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_needs_command" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_needs_command" -s V -l version -d 'Print version'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "backup" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l label -d 'Words that tell the first key from others [default: user@host]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l plain -d 'No encryption: whoever can read the folder can read the backups'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-from -d 'File of such patterns' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-if-present -d 'Leave out the other entries of directories that hold an entry NAME' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-larger-than -d 'Leave out larger files, like 500M or 2GiB' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l tag -d 'A word to find the snapshot by; may be given several times' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host that the sources belong to [default: this one]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-caches -d 'Leave out caches: directories with a CACHEDIR.TAG'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-ignore-files -d 'Do not heed .icecoreignore files'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s x -l one-file-system -d 'Take mount points of other file systems as empty directories'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s n -l dry-run -d 'Only tell what would be read'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s f -l force -d 'Read every file, whatever the last snapshot says'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-from -d 'File of such patterns' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-if-present -d 'Leave out the other entries of directories that hold an entry NAME' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-larger-than -d 'Leave out larger files, like 500M or 2GiB' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l tag -d 'A word to find the snapshot by; may be given several times' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host that the sources belong to [default: this one]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-caches -d 'Leave out caches: directories with a CACHEDIR.TAG'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-ignore-files -d 'Do not heed .icecoreignore files'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s x -l one-file-system -d 'Take mount points of other file systems as empty directories'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s n -l dry-run -d 'Only tell what would be read'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s f -l force -d 'Read every file, whatever the last snapshot says'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l threads -d 'Threads that answer the kernel' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l log -d 'File that takes messages of the background process, like damage that was met' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground until unmounted'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l allow-other -d 'Let other users look too, as far as modes and ACLs let them'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l background -d 'The process that serves: its secret comes from standard input'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s z -l lazy -d 'Take it off the tree now; it ends when the last who uses it is done'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l to -d 'What becomes a copy of the path; made where only it is missing' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l threads -d 'Threads that write [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -s n -l dry-run -d 'Only tell what would be done'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l verify -d 'Compare the content of what looks right too, and read everything back at the end'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l delete -d 'Remove what the snapshot does not have'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l owner-names -d 'Take owners by name where this system knows the name, instead of by number'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s l -l long -d 'Mode, links, owner, size and time too'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s n -l numeric -d 'Owners by number'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s 0 -l print0 -d 'Raw names ended by NUL, for xargs -0'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s R -l recursive -d 'List everything below, by full path'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s d -l directory -d 'List a directory itself instead of its entries'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s s -l snapshot -d 'Search here only; may be given several times' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s k -l type -d 'Only entries of this kind; may be given several times' -r -f -a "f\t'Regular files'
+d\t'Directories'
+l\t'Symbolic links'
+p\t'Named pipes'
+s\t'Sockets'
+c\t'Character devices'
+b\t'Block devices'"
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s i -l ignore-case -d 'Upper and lower case are the same'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s a -l every -d 'Each snapshot that holds an entry, not only each version once'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s l -l long -d 'Mode, links, owner, size and time too'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s n -l numeric -d 'Owners by number'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s 0 -l print0 -d 'Raw names ended by NUL, for xargs -0'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand find" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l threads -d 'Threads that read [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -f -a "add" -d 'Add a slot for another passphrase or key file'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -f -a "remove" -d 'Remove a slot; the last one stays'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -f -a "passwd" -d 'Replace the key in use by another one'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l new-key-file -d 'File whose whole contents are the new key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l new-passphrase-file -d 'File that holds the new passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l label -d 'Words that tell it from others [default: user@host]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l new-key-file -d 'File whose whole contents are the new key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l new-passphrase-file -d 'File that holds the new passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l label -d 'Words that tell it from others [default: user@host]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -s h -l help -d 'Print help'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a slot for another passphrase or key file'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove a slot; the last one stays'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "passwd" -d 'Replace the key in use by another one'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l out -d 'Folder to write all of them to [default: icecore.1 to standard output]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "passwd" -d 'Replace the key in use by another one'
