@@ -82,6 +82,7 @@ impl StoredConfig {
         if format == 0 || !sane || max as usize > limits::CHUNK_MAX {
             return Err(Malformed::at(0, "config has impossible values"));
         }
+        stored.config.created.check()?;
         Ok(stored)
     }
 }

@@ -68,10 +68,13 @@ impl ExtentPage {
     }
 }
 
-/// Lengths are positive, chunks within their cap, and the sum is `len`.
+/// Lengths are positive, chunks within their cap, holes at level 0 only, and the sum is `len`.
 pub(crate) fn check_sum(extents: &[Extent], level: u8, len: u64) -> Result<(), String> {
     let mut sum = 0_u64;
     for extent in extents {
+        if level > 0 && extent.is_hole() {
+            return Err("has a hole where a page should be".into());
+        }
         let oversized = level == 0 && !extent.is_hole() && extent.len > limits::CHUNK_MAX as u64;
         if extent.len == 0 || oversized {
             return Err(format!("has an extent of {} bytes", extent.len));

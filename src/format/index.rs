@@ -344,6 +344,9 @@ impl<B: AsRef<[u8]>> Segment<B> {
         let kind = PackKind::from_byte(raw.kind)
             .ok_or_else(|| Malformed::at(at, format!("unknown pack kind {}", raw.kind)))?;
         let stored_len = raw.stored_len.get();
+        if raw.zero != [0; 7] {
+            return Err(Malformed::at(at, "entry of a pack has impossible fields"));
+        }
         if stored_len > limits::PACK_MAX {
             return Err(Malformed::at(at, format!("pack of {stored_len} bytes")));
         }
@@ -413,11 +416,32 @@ impl<B: AsRef<[u8]>> Segment<B> {
         for pack in self.packs() {
             pack?;
         }
-        for (at, id) in self.ids().iter().enumerate() {
-            if self.position(&ChunkId(*id))? != Some(at) {
-                return Err(Malformed::at(self.layout.fanout_at, "fan-out table hides a chunk"));
-            }
+        self.check_fanout()?;
+        for at in 0..self.len() {
             self.place(at)?;
+        }
+        Ok(())
+    }
+
+    /// Every number of the table, also those that no chunk needs: a wrong one would fail the search
+    /// for a chunk that is not there.
+    fn check_fanout(&self) -> Result<(), Malformed> {
+        let Layout { bits, fanout_at, ids_at, .. } = self.layout;
+        let fanout = self.table::<U32>(fanout_at, (1 << bits) + 1);
+        let mut ids = self.ids().iter().map(|id| prefix(&ChunkId(*id), bits) as usize).peekable();
+        let mut below = 0;
+        for (bucket, number) in fanout.iter().enumerate() {
+            while ids.next_if(|&prefix| prefix < bucket).is_some() {
+                below += 1;
+            }
+            if number.get() != below {
+                let at = fanout_at + bucket * size_of::<U32>();
+                return Err(Malformed::at(at, "fan-out table miscounts the chunks"));
+            }
+        }
+        let padding = fanout_at + size_of_val(fanout)..ids_at;
+        if self.body.as_ref().get(padding).is_none_or(|bytes| bytes.iter().any(|&b| b != 0)) {
+            return Err(Malformed::at(ids_at, "padding of the fan-out table is not zero"));
         }
         Ok(())
     }
@@ -482,6 +506,37 @@ mod tests {
         }
         for len in 0..body.len() {
             assert!(Segment::open(&body[..len]).is_err(), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn check_finds_every_flipped_bit_of_the_fanout_table() {
+        // Ids of one prefix, so that most of the table serves chunks that are not there.
+        let mut builder = SegmentBuilder::default();
+        let info =
+            PackInfo { id: PackId([1; 32]), kind: PackKind::Data, salt: [2; 16], stored_len: 500 };
+        let pack = builder.add_pack(info);
+        let id = |n: u8| {
+            let mut id = [n; 32];
+            id[0] = 0x80;
+            ChunkId(id)
+        };
+        for n in 0..40 {
+            builder.add(Record {
+                id: id(n),
+                pack,
+                block_offset: 64,
+                block_len: 10,
+                chunk_offset: n.into(),
+                chunk_len: 1,
+            });
+        }
+        let body = builder.encode();
+        let Layout { fanout_at, ids_at, .. } = Segment::open(&body).unwrap().layout;
+        for bit in fanout_at * 8..ids_at * 8 {
+            let mut bad = body.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Segment::open(bad).unwrap().check().is_err(), "bit {bit}");
         }
     }
 

@@ -63,6 +63,7 @@ impl KeySlot {
         if slot.id != id {
             return Err(Malformed::at(0, format!("key slot states the id {}", slot.id)));
         }
+        slot.created.check()?;
         if slot.wrapped.len() != 48 {
             return Err(Malformed::at(0, "wrapped key of the wrong length"));
         }
@@ -100,8 +101,10 @@ impl Beat {
         wire::encode(self)
     }
 
-    /// Decodes a beat.
+    /// Decodes and checks a beat.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        wire::decode(payload)
+        let beat: Self = wire::decode(payload)?;
+        beat.at.check()?;
+        Ok(beat)
     }
 }

@@ -91,6 +91,9 @@ impl Footer {
         let expected = (FOOTER_HEAD as u64)
             + u64::from(block_count) * BLOCK_ENTRY as u64
             + u64::from(chunk_count) * CHUNK_ENTRY as u64;
+        if block_count > limits::PACK_BLOCKS_MAX || chunk_count > limits::PACK_CHUNKS_MAX {
+            return Err(Malformed::at(0, "footer has impossible counts"));
+        }
         if expected != bytes.len() as u64 {
             return Err(Malformed::at(0, "footer is not as long as its counts say"));
         }

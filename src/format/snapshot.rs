@@ -127,8 +127,11 @@ impl Commit {
         if stated != repository {
             return Err(Malformed::at(0, format!("it belongs to repository {stated}")));
         }
-        if let Self::Snapshot(snapshot) = &commit {
-            snapshot.check(id).map_err(|what| Malformed::at(0, what))?;
+        match &commit {
+            Self::Snapshot(snapshot) => {
+                snapshot.check(id).map_err(|what| Malformed::at(0, what))?;
+            }
+            Self::Tombstone { at, .. } => at.check()?,
         }
         Ok(commit)
     }
@@ -139,7 +142,7 @@ impl Snapshot {
         if self.id != id {
             return Err(format!("snapshot states the id {}", self.id));
         }
-        if self.time.nanos > 999_999_999 {
+        if !self.time.is_normal() {
             return Err("snapshot has a time with too many nanoseconds".into());
         }
         if self.troubles.len() > limits::TROUBLES_MAX

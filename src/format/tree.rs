@@ -19,6 +19,22 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// Whether the nanoseconds are less than a second, as they are in every stored time.
+    pub(super) const fn is_normal(&self) -> bool {
+        self.nanos < 1_000_000_000
+    }
+
+    /// Checks a time of a record that has no more to check it by.
+    pub(super) fn check(&self) -> Result<(), Malformed> {
+        if self.is_normal() {
+            Ok(())
+        } else {
+            Err(Malformed::at(0, "a time has too many nanoseconds"))
+        }
+    }
+}
+
 /// Owner of a node, by number and by name. A page lists each owner once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
@@ -293,7 +309,7 @@ impl Leaf {
             return fail("has no owner");
         }
         let times = [Some(node.mtime), Some(node.ctime), node.atime, node.btime];
-        if times.into_iter().flatten().any(|time| time.nanos > 999_999_999) {
+        if times.into_iter().flatten().any(|time| !time.is_normal()) {
             return fail("has a time with too many nanoseconds");
         }
         let mut xattr_bytes = 0;
