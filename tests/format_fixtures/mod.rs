@@ -1,0 +1,330 @@
+//! One fixed value of every structure of format 1, and two whole repositories made of them.
+//!
+//! Golden tests hold their bytes, fuzz targets start from them. Packs, segments and sealed objects
+//! are put together here a second time, as icecore-format(5) says and without the library's own
+//! writers, which take their salts from the system.
+
+#![allow(dead_code, unreachable_pub, reason = "each crate uses its own part of it")]
+
+mod repository;
+
+use icecore::format::index::{PackInfo, Record, SegmentBuilder};
+use icecore::format::pack::{BlockEntry, Footer, Trailer};
+use icecore::format::{
+    Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
+    Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
+    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, RepositoryId, Seal, SegmentId,
+    Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble, Xattr, frame,
+};
+
+pub use repository::{FILES, KEY_FILE, PASSPHRASE, repository};
+
+pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
+pub const SNAPSHOT: SnapshotId = SnapshotId(*b"snapshot 16 byte");
+pub const KEY: KeyId = KeyId(*b"a key slot of 16");
+
+/// A structure in its stored form.
+pub struct Sample {
+    /// What it is: the name of a golden file and of a fuzz target.
+    pub kind: &'static str,
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+    /// What the decoder needs to know besides the bytes: a length or an offset, else 0.
+    pub context: u64,
+}
+
+/// Every structure, each kind's samples in a row.
+pub fn samples() -> Vec<Sample> {
+    let of = |kind, samples: Vec<(&'static str, Vec<u8>)>| {
+        samples.into_iter().map(move |(name, bytes)| Sample { kind, name, bytes, context: 0 })
+    };
+    let mut all = Vec::new();
+    all.extend(of("frame", frames()));
+    all.extend(of("object_header", object_headers()));
+    all.extend(of("config", configs()));
+    all.extend(of("key_slot", key_slots()));
+    all.extend(of("beat", vec![("beat", beat().encode())]));
+    all.extend(of("commit", commits()));
+    all.extend(of("tree_page", pages().map(|(name, page)| (name, payload(&page.encode()))).into()));
+    all.extend(extent_pages().map(|(name, page)| {
+        let context = page.extents.iter().map(|extent| extent.len).sum();
+        Sample { kind: "extent_page", name, bytes: payload(&page.encode()), context }
+    }));
+    let bytes = footer().encode();
+    all.push(Sample { kind: "footer", name: "two blocks", bytes, context: 64 + 57 });
+    all.push(Sample { kind: "footer", name: "empty", bytes: vec![0; 16], context: 64 });
+    let bytes = Trailer { footer_offset: 0x0102, footer_len: 0x30 }.encode();
+    all.push(Sample { kind: "trailer", name: "trailer", bytes, context: 0x0102 + 0x30 + 64 });
+    all.extend(of("segment", vec![("20 chunks", segment(20)), ("1 chunk", segment(1))]));
+    all.extend(of("block", blocks()));
+    let names = object_keys().map(|key| ("name", key.to_string().into_bytes()));
+    all.extend(of("object_key", names.into()));
+    all
+}
+
+/// A page without the frame around it.
+fn payload(framed: &[u8]) -> Vec<u8> {
+    framed[frame::HEADER_LEN..].to_vec()
+}
+
+pub const fn time(secs: i64, nanos: u32) -> Time {
+    Time { secs, nanos }
+}
+
+pub fn object_keys() -> [ObjectKey; 7] {
+    [
+        ObjectKey::Config,
+        ObjectKey::Key(KEY),
+        ObjectKey::Beat(SNAPSHOT, 12),
+        ObjectKey::Snapshot(SNAPSHOT),
+        ObjectKey::Segment(SegmentId([0xab; 32])),
+        ObjectKey::Pack(PackKind::Data, PackId([0x0c; 32])),
+        ObjectKey::Pack(PackKind::Meta, PackId([0xde; 32])),
+    ]
+}
+
+fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let names = ["config", "key", "beat", "snapshot", "tree page", "extent page"];
+    let plain = FrameKind::ALL.map(|kind| frame::encode(kind, Seal::Plain, b"payload"));
+    let mut frames: Vec<_> = names.into_iter().zip(plain).collect();
+    frames.push(("sealed", frame::encode(FrameKind::Snapshot, Seal::Aes256Gcm, b"payload")));
+    frames.push(("empty", frame::encode(FrameKind::Beat, Seal::Plain, b"")));
+    frames
+}
+
+pub fn header(contents: Contents, seal: Seal) -> ObjectHeader {
+    ObjectHeader { contents, seal, salt: *b"a salt, 16 bytes", repository: REPOSITORY }
+}
+
+fn object_headers() -> Vec<(&'static str, Vec<u8>)> {
+    let bytes = |contents, seal| header(contents, seal).encode().to_vec();
+    vec![
+        ("plain data pack", bytes(Contents::Pack(PackKind::Data), Seal::Plain)),
+        ("sealed meta pack", bytes(Contents::Pack(PackKind::Meta), Seal::Aes256Gcm)),
+        ("plain segment", bytes(Contents::Segment, Seal::Plain)),
+        ("sealed segment", bytes(Contents::Segment, Seal::Aes256Gcm)),
+    ]
+}
+
+pub const fn config(encrypted: bool) -> Config {
+    Config {
+        format: 1,
+        repository: REPOSITORY,
+        created: time(1_795_000_000, 123_456_789),
+        encrypted,
+        chunking: Chunking::DEFAULT,
+    }
+}
+
+fn configs() -> Vec<(&'static str, Vec<u8>)> {
+    let stored = |encrypted, mac| StoredConfig { config: config(encrypted), mac }.encode();
+    vec![("plain", stored(false, [0; 32])), ("encrypted", stored(true, [0xcc; 32]))]
+}
+
+pub fn key_slot(derivation: Derivation) -> KeySlot {
+    KeySlot {
+        id: KEY,
+        repository: REPOSITORY,
+        created: time(1_795_000_001, 1),
+        label: "ada@höst".into(),
+        derivation,
+        wrapped: (0..48).collect(),
+    }
+}
+
+pub const BY_PASSPHRASE: Derivation =
+    Derivation::Passphrase { memory_kib: 64, passes: 2, lanes: 3, salt: [0x5a; 32] };
+pub const BY_KEY_FILE: Derivation = Derivation::KeyFile { salt: [0x5b; 32] };
+
+fn key_slots() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("passphrase", key_slot(BY_PASSPHRASE).encode()),
+        ("key file", key_slot(BY_KEY_FILE).encode()),
+    ]
+}
+
+pub fn beat() -> Beat {
+    Beat {
+        session: SNAPSHOT,
+        beat: 0x0102,
+        at: time(1_795_000_002, 2),
+        host: "host".into(),
+        pid: 0x0304_0506,
+    }
+}
+
+/// A snapshot whose root directory has this top page, entries and totals.
+pub fn snapshot(root: Body) -> Snapshot {
+    let mut node = node(b"", root);
+    (node.mode, node.owner) = (0o755, 0);
+    Snapshot {
+        id: SNAPSHOT,
+        time: time(1_795_000_003, 3),
+        duration_ns: 0x0a0b_0c0d,
+        host: "host".into(),
+        user: "ada".into(),
+        program: "icecore 0.1.0".into(),
+        tags: vec!["nightly".into(), "ünïcode".into()],
+        sources: vec![Source { path: b"/srv/models".to_vec() }, Source { path: vec![0xff, b'/'] }],
+        parent: Some(SnapshotId([0x77; 16])),
+        root: Leaf { owners: vec![owner(0, "root")], nodes: vec![node] },
+        troubles: vec![Trouble { path: b"srv/\xfe".to_vec(), what: "cannot read: it".into() }],
+        troubles_count: 2,
+        added: Added { chunks: 4, plain: 5000, stored: 6000 },
+    }
+}
+
+fn commits() -> Vec<(&'static str, Vec<u8>)> {
+    let empty = Body::Directory { page: None, entries: 0, totals: Totals::default() };
+    let full = Snapshot { parent: None, ..snapshot(directory()) };
+    let tombstone = Commit::Tombstone { at: time(-1, 999_999_999), host: "evictor".into() };
+    let encode = |commit: Commit| commit.encode(REPOSITORY);
+    vec![
+        ("empty snapshot", encode(Commit::Snapshot(Box::new(snapshot(empty))))),
+        ("snapshot", encode(Commit::Snapshot(Box::new(full)))),
+        ("tombstone", encode(tombstone)),
+    ]
+}
+
+pub fn owner(number: u32, name: &str) -> Owner {
+    Owner { uid: number, gid: number + 1, user: name.into(), group: format!("{name}s") }
+}
+
+pub fn node(name: &[u8], body: Body) -> Node {
+    Node {
+        name: name.to_vec(),
+        mode: 0o644,
+        owner: 1,
+        mtime: time(1_600_000_000, 999_999_999),
+        ctime: time(1_600_000_001, 0),
+        atime: None,
+        btime: None,
+        inode: 0x0102_0304,
+        link: None,
+        xattrs: Vec::new(),
+        unstable: false,
+        body,
+    }
+}
+
+fn directory() -> Body {
+    let totals = Totals { files: 1, directories: 2, others: 3, size: 4, data: 5 };
+    Body::Directory { page: Some(ChunkId([0x44; 32])), entries: 6, totals }
+}
+
+pub fn file(size: u64, data: u64, hash: Option<[u8; 32]>, content: Content) -> Body {
+    Body::File(File { size, data, hash, class: ChunkClass::Default, content })
+}
+
+/// One node of every kind, every option both ways.
+fn leaf() -> Leaf {
+    let extents = vec![
+        Extent { id: ChunkId([0x31; 32]), len: 1000 },
+        Extent::hole(1 << 40),
+        Extent { id: ChunkId([0x32; 32]), len: 24 },
+    ];
+    let size = (1 << 40) + 1024;
+    let paged = vec![Extent { id: ChunkId([0x33; 32]), len: 1 << 33 }];
+    let tensor = File {
+        size: 1 << 33,
+        data: 1 << 33,
+        hash: Some([0x21; 32]),
+        class: ChunkClass::Tensor,
+        content: Content::Extents { level: 2, extents: paged },
+    };
+    let inline = file(5, 5, Some([0x20; 32]), Content::Inline(b"hello".to_vec()));
+    let mut linked = node(b"c", inline);
+    linked.link = Some(HardLink { group: 0x1122_3344_5566_7788, count: 3 });
+    linked.atime = Some(time(-1, 500_000_000));
+    linked.btime = Some(time(1 << 33, 1));
+    linked.xattrs = vec![
+        Xattr { name: b"user.empty".to_vec(), value: Vec::new() },
+        Xattr { name: b"user.\xff".to_vec(), value: vec![0, 1, 2] },
+    ];
+    let mut torn = node(b"d", Body::File(tensor));
+    torn.unstable = true;
+    let nodes = vec![
+        node(b"a", directory()),
+        node(b"b", file(size, 1024, None, Content::Extents { level: 0, extents })),
+        linked,
+        torn,
+        node(b"e", Body::Symlink { target: b"../\xff target".to_vec() }),
+        node(b"f", Body::Fifo),
+        node(b"g", Body::Socket),
+        node(b"h", Body::CharDevice { major: 1, minor: 0x000f_ffff }),
+        node(b"\xff", Body::BlockDevice { major: 0x0fff, minor: 2 }),
+    ];
+    Leaf { owners: vec![owner(0, "root"), owner(u32::MAX - 2, "")], nodes }
+}
+
+fn pages() -> [(&'static str, TreePage); 3] {
+    let child = |name: &[u8], n| PageRef {
+        first: name.to_vec(),
+        page: ChunkId([n; 32]),
+        entries: 300 + u64::from(n),
+    };
+    [
+        ("leaf", TreePage::Leaf(leaf())),
+        ("empty leaf", TreePage::Leaf(Leaf::default())),
+        ("inner", TreePage::Inner(vec![child(b"a", 1), child(b"b\xff", 2)])),
+    ]
+}
+
+fn extent_pages() -> [(&'static str, ExtentPage); 2] {
+    let chunk = |n, len| Extent { id: ChunkId([n; 32]), len };
+    [
+        ("chunks", ExtentPage { level: 0, extents: vec![chunk(1, 65_536), Extent::hole(1 << 33)] }),
+        ("pages", ExtentPage { level: 1, extents: vec![chunk(2, 1 << 34), chunk(3, 7)] }),
+    ]
+}
+
+fn footer() -> Footer {
+    let chunk = |n, len| ChunkEntry { id: ChunkId([n; 32]), len };
+    Footer {
+        blocks: vec![
+            BlockEntry { stored_len: 50, plain_len: 30, chunks: vec![chunk(1, 10), chunk(2, 20)] },
+            BlockEntry { stored_len: 7, plain_len: 5, chunks: vec![chunk(3, 5)] },
+        ],
+    }
+}
+
+/// A segment's body of so many chunks in two packs; one chunk is in both.
+pub fn segment(count: u32) -> Vec<u8> {
+    let mut builder = SegmentBuilder::default();
+    for (n, kind) in [(1, PackKind::Data), (2, PackKind::Meta)] {
+        let info = PackInfo { id: PackId([n; 32]), kind, salt: [n + 2; 16], stored_len: 1 << 20 };
+        let pack = builder.add_pack(info);
+        for n in (u32::from(n - 1) * (count - 1)..).take(count as usize) {
+            builder.add(Record {
+                id: ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes()),
+                pack,
+                block_offset: 64,
+                block_len: 0x0102,
+                chunk_offset: 100 * n,
+                chunk_len: 100,
+            });
+        }
+    }
+    builder.replace(SegmentId([0xee; 32]));
+    builder.encode()
+}
+
+/// What a block holds before it is sealed, not coded.
+pub fn stored_block(plain: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0, 0, 0, 0];
+    payload.extend_from_slice(&u32::try_from(plain.len()).unwrap().to_le_bytes());
+    payload.extend_from_slice(plain);
+    payload
+}
+
+/// A zstd frame that states its size, made once by zstd 1.5: 300 bytes `a`, then `bcd`.
+const ZSTD_FRAME: &str = "28b52ffd602f006500002861616263640100272ac002";
+pub const ZSTD_PLAIN: (usize, &[u8]) = (300, b"bcd");
+
+fn blocks() -> Vec<(&'static str, Vec<u8>)> {
+    let mut zstd = vec![1, 0, 0, 0];
+    let plain_len = (ZSTD_PLAIN.0 + ZSTD_PLAIN.1.len()) as u32;
+    zstd.extend_from_slice(&plain_len.to_le_bytes());
+    zstd.extend_from_slice(&hex::decode(ZSTD_FRAME).unwrap());
+    vec![("stored", stored_block(b"plain bytes")), ("empty", stored_block(b"")), ("zstd", zstd)]
+}
