@@ -18,8 +18,10 @@ use super::{
 pub const PASSPHRASE: &[u8] = b"correct horse";
 pub const KEY_FILE: &[u8] = b"32 bytes of a key file for tests";
 
+type Make = fn() -> Vec<u8>;
+
 /// Every regular file with what it holds: two chunks around a hole, and inline.
-pub const FILES: [(&str, fn() -> Vec<u8>); 2] = [
+pub const FILES: [(&str, Make); 2] = [
     ("sparse", || [first(), vec![0; 8192], second()].concat()),
     ("sub/inline", || b"inline content".to_vec()),
 ];
