@@ -10,7 +10,7 @@
 //!
 //! | layer | folder | what it is | what it must not know |
 //! |---|---|---|---|
-//! | L0 | [`format`] | the stored bytes as pure functions | files, clock, keys |
+//! | L0 | [`format`](mod@format) | the stored bytes as pure functions | files, clock, keys |
 //! | leaves | [`units`], [`clock`], [`progress`], [`fsutil`] | text of sizes and times; the wall clock; who watches; durable writes | the rest |
 //! | L1 | [`storage`] | where objects live: put, get, list | what they mean |
 //! | L1 | [`codec`] | cut, compress, seal, derive keys | where bytes go |

@@ -107,7 +107,15 @@ impl BlockCache {
         if let Some(block) = &*place {
             return Ok(Arc::clone(block));
         }
-        let block = Arc::new(Block { plain: fill()?, verified: Mutex::default() });
+        let plain = match fill() {
+            Ok(plain) => plain,
+            Err(err) => {
+                // An empty slot weighs nothing, so nothing would ever evict it.
+                self.shard(&key).slots.pop(&key);
+                return Err(err);
+            }
+        };
+        let block = Arc::new(Block { plain, verified: Mutex::default() });
         *place = Some(Arc::clone(&block));
         drop(place);
         self.filled(key, block.plain.len());
@@ -130,8 +138,11 @@ impl ChunkReader {
     pub(crate) fn get(&self, id: &ChunkId) -> Result<Chunk> {
         match self.get_known(id) {
             Err(err) if err.is_not_found() || matches!(err, RepoError::ChunkMissing { .. }) => {
-                self.index.reload(&*self.storage, &self.vault, true)?;
-                self.get_known(id)
+                if self.index.reload_if_stale(&*self.storage, &self.vault)? {
+                    self.get_known(id)
+                } else {
+                    Err(err)
+                }
             }
             result => result,
         }

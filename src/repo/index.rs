@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
 
@@ -67,12 +68,17 @@ impl OpenSegment {
 pub(crate) struct Index {
     segments: RwLock<Arc<Vec<Arc<OpenSegment>>>>,
     cache: Option<PathBuf>,
+    /// When a reader last looked again.
+    reloaded: Mutex<Option<Instant>>,
 }
+
+/// Least time between two looks at the index for chunks that it does not know.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 impl Index {
     /// An index without segments that keeps opened ones in `cache`.
     pub(crate) fn new(cache: Option<PathBuf>) -> Self {
-        Self { segments: RwLock::default(), cache }
+        Self { segments: RwLock::default(), cache, reloaded: Mutex::default() }
     }
 
     /// The segments as they are now.
@@ -119,6 +125,20 @@ impl Index {
         segments.retain(|open| !replaced.contains(&open.id));
         self.set(segments);
         Ok(())
+    }
+
+    /// Reloads unless that was done a moment ago: a reader of a damaged repository asks for each
+    /// chunk that is missing. Says whether it did.
+    pub(crate) fn reload_if_stale(&self, storage: &dyn Storage, vault: &Vault) -> Result<bool> {
+        {
+            let mut last = self.reloaded.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| last.elapsed() < RELOAD_PAUSE) {
+                return Ok(false);
+            }
+            *last = Some(Instant::now());
+        }
+        self.reload(storage, vault, true)?;
+        Ok(true)
     }
 
     /// Adds a segment that this process has just written.

@@ -79,7 +79,8 @@ impl<'r> Session<'r> {
         session.put_beat(0, now)?;
         // Prune's records first, the index after: never the other way round.
         session.refuse_prune_records()?;
-        repo.index().reload(repo.storage(), repo.vault(), false)?;
+        // What only a damaged segment knows is written again.
+        repo.index().reload(repo.storage(), repo.vault(), true)?;
         Ok(session)
     }
 

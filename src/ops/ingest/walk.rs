@@ -311,7 +311,7 @@ impl<'a> Walker<'a> {
     fn leaf(&mut self, place: &Place<'_>, name: &[u8], found: &Found, prior: Option<NodeRef>) {
         if found.kind == Kind::File {
             self.tally.bytes += found.size;
-            self.abort.progress().expect(1, found.size);
+            self.abort.progress().expect(1, to_read(found));
         } else {
             self.tally.others += 1;
         }
@@ -338,7 +338,7 @@ impl<'a> Walker<'a> {
             }
             (Some(_), Kind::File) => {
                 self.tally.files_unchanged += 1;
-                self.abort.progress().done(1, found.size);
+                self.abort.progress().done(1, to_read(found));
                 None
             }
             _ => None,
@@ -368,7 +368,7 @@ impl<'a> Walker<'a> {
         }
         if found.kind == Kind::File {
             self.tally.files_unchanged += 1;
-            self.abort.progress().done(1, found.size);
+            self.abort.progress().done(1, to_read(found));
         }
         self.send(Event::Entry(Box::new(node), owner, ticket));
         true
@@ -467,6 +467,11 @@ impl<'a> Walker<'a> {
         let group = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         Some(HardLink { group, count: found.nlink })
     }
+}
+
+/// Bytes that reading a file takes, as far as is known before: holes are not read.
+fn to_read(found: &Found) -> u64 {
+    found.size.min(found.blocks_512.saturating_mul(512))
 }
 
 /// Stands in until the directory's own entries are known.

@@ -214,6 +214,9 @@ impl Run<'_> {
             _ => None,
         };
         self.progress.done(0, data.unwrap_or(0));
+        if self.pass == Pass::ReadBack {
+            return; // counted when it was made
+        }
         self.tally(|report| {
             let kept = matches!(plan, Plan::Keep | Plan::Metadata);
             report.metadata_set += u64::from(plan == Plan::Metadata);
