@@ -6,11 +6,14 @@
 //! and new files beside these.
 
 mod format_fixtures;
+#[path = "format_fixtures/repository.rs"]
+mod golden_repository;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use format_fixtures::{FILES, KEY_FILE, PASSPHRASE, Sample, ZSTD_PLAIN, repository, samples};
+use format_fixtures::{Sample, ZSTD_PLAIN, samples};
+use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
 use icecore::codec::compress;
 use icecore::format::{Body, ObjectKey};
 use icecore::repo::{NodeRef, OpenOptions, Repository, Secret, SnapshotFilter};

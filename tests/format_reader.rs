@@ -8,6 +8,8 @@
 mod common;
 mod format_fixtures;
 mod format_source;
+#[path = "format_fixtures/repository.rs"]
+mod golden_repository;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +19,8 @@ use std::sync::atomic::AtomicBool;
 
 use common::Sandbox;
 use common::torture::{self, TortureOptions, random_bytes, text_bytes};
-use format_fixtures::{FILES, KEY_FILE, PASSPHRASE, repository};
 use format_source::Listing;
+use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
 use icecore::format::Chunking;
 use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, Input};
 use icecore::progress::Silent;

@@ -1,12 +1,8 @@
-//! One fixed value of every structure of format 1, and two whole repositories made of them.
+//! One fixed value of every structure of format 1.
 //!
-//! Golden tests hold their bytes, fuzz targets start from them. Packs, segments and sealed objects
-//! are put together here a second time, as icecore-format(5) says and without the library's own
-//! writers, which take their salts from the system.
+//! Golden tests hold their bytes, fuzz targets start from them.
 
 #![allow(dead_code, unreachable_pub, reason = "each crate uses its own part of it")]
-
-mod repository;
 
 use icecore::format::index::{PackInfo, Record, SegmentBuilder};
 use icecore::format::pack::{BlockEntry, Footer, Trailer};
@@ -16,8 +12,6 @@ use icecore::format::{
     Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, RepositoryId, Seal, SegmentId,
     Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble, Xattr, frame,
 };
-
-pub use repository::{FILES, KEY_FILE, PASSPHRASE, repository};
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
 pub const SNAPSHOT: SnapshotId = SnapshotId(*b"snapshot 16 byte");

@@ -1,4 +1,9 @@
 //! Two small repositories, plain and encrypted, byte for byte the same at every run.
+//!
+//! Packs, segments and sealed objects are put together here a second time, as icecore-format(5) says
+//! and without the library's own writers, which take their salts from the system.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
 
 use icecore::codec::aead::{self, MasterKey, ObjectCipher, Purpose, SubKey};
 use icecore::codec::kdf;
@@ -10,7 +15,7 @@ use icecore::format::{
     StoredConfig, Totals, TreePage, frame,
 };
 
-use super::{
+use super::format_fixtures::{
     BY_KEY_FILE, BY_PASSPHRASE, KEY, REPOSITORY, SNAPSHOT, beat, config, file, header, key_slot,
     node, owner, snapshot, stored_block,
 };

@@ -1,0 +1,5 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: icecore_fuzz::write_seeds("object_key"), |data: &[u8]| icecore_fuzz::object_key(data));
