@@ -180,10 +180,10 @@ fn assert_readable(
         assert_eq!(ids, [older.as_str(), newer.as_str()]);
         assert_eq!(snapshots[1]["parent"], older.as_str());
         assert_eq!(snapshots[1]["tags"][0], "tag");
-        reader.assert_lists(&older, &before);
         reader.assert_lists(&newer, &after);
     }
     let reader = Reader::new(&root, options[0]);
+    reader.assert_lists(&older, &before);
     let check = reader.lines(&["check"]);
     assert!(check[0]["chunks"].as_u64().unwrap() > 100, "{check:?}");
     let cuts = reader.lines(&["cuts", &older]);
