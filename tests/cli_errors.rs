@@ -31,7 +31,7 @@ fn check(output: Output, code: i32, stderr: &str) {
 
 #[test]
 fn missing_repository_is_exit_10() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let output = sandbox.icecore().args(["-r", "none", "ls"]).output().unwrap();
     let hint = "`icecore init none` makes one; -r or ICECORE_REPOSITORY names another";
     check(output, 10, &format!("icecore: no repository at none\n  hint: {hint}\n"));
@@ -41,7 +41,7 @@ fn missing_repository_is_exit_10() {
 
 #[test]
 fn no_repository_named_is_a_usage_error() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let output = sandbox.icecore().arg("snapshots").output().unwrap();
     let hint = "name it with -r PATH or ICECORE_REPOSITORY";
     check(output, 2, &format!("icecore: no repository given\n  hint: {hint}\n"));
@@ -53,7 +53,7 @@ fn no_repository_named_is_a_usage_error() {
 
 #[test]
 fn errors_are_json_when_asked_for() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let output = sandbox.icecore().args(["--json", "-r", "none", "ls"]).output().unwrap();
     assert_eq!(output.status.code(), Some(10));
     assert!(output.stdout.is_empty());
@@ -66,7 +66,7 @@ fn errors_are_json_when_asked_for() {
 
 #[test]
 fn unknown_names_say_where_to_look() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     prepared(&sandbox);
     for (name, message) in [
         ("0000", "no snapshot \"0000\""),
@@ -107,7 +107,7 @@ fn twin(repository: &Path) -> SnapshotId {
 
 #[test]
 fn ambiguous_prefixes_ask_for_more_digits() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let (repository, _) = prepared(&sandbox);
     let id = twin(&repository).to_string();
     let ls =
@@ -119,7 +119,7 @@ fn ambiguous_prefixes_ask_for_more_digits() {
 
 #[test]
 fn damage_is_exit_4_and_names_the_object() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let (repository, _) = prepared(&sandbox);
     let pack = walk(&repository.join("meta")).remove(0);
     let mut bytes = fs::read(&pack).unwrap();
@@ -145,7 +145,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn newer_format_asks_for_an_upgrade() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let (repository, _) = prepared(&sandbox);
     let config = repository.join("config");
     let bytes = fs::read(&config).unwrap();
@@ -161,7 +161,7 @@ fn newer_format_asks_for_an_upgrade() {
 
 #[test]
 fn unreadable_sources_are_exit_3_and_missing_ones_exit_1() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let (_, source) = prepared(&sandbox);
     sandbox.icecore().args(["-r", "repository", "ingest", "/none"]).assert().code(1);
     let failing = ["-r", "repository", "ingest", "--command", "db", "--", "sh", "-c", "exit 7"];
@@ -190,7 +190,7 @@ fn unreadable_sources_are_exit_3_and_missing_ones_exit_1() {
 
 #[test]
 fn closed_pipe_is_no_error_and_a_full_disk_is_one() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     prepared(&sandbox);
     for arguments in [
         &["ls", "-R"][..],
@@ -220,7 +220,7 @@ fn closed_pipe_is_no_error_and_a_full_disk_is_one() {
 
 #[test]
 fn interrupted_is_exit_130() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::plain();
     let (repository, _) = prepared(&sandbox);
     let mut command = sandbox.icecore_std();
     let ingest = ["-r", "repository", "ingest", "--stdin", "stream"];

@@ -23,7 +23,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::plain();
         let source = sandbox.folder("source");
         fs::create_dir(source.join("below")).unwrap();
         fs::write(source.join("below/model.pt"), vec![7; 300_000]).unwrap();

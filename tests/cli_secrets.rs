@@ -141,6 +141,10 @@ fn plain_repositories_need_and_have_no_keys() {
     let sandbox = Sandbox::new();
     bare(&sandbox).args(["init", "--plain"]).assert().success();
     bare(&sandbox).arg("snapshots").assert().success();
+    // Somebody who replaces the config must not make a writer store plain bytes.
+    let (code, text) = said(sandbox.icecore().args(["-r", "repository", "snapshots"]));
+    assert_eq!(code, Some(12));
+    assert!(text.contains("a key was given, and") && text.contains("is not encrypted"), "{text}");
     let (code, text) = said(bare(&sandbox).args(["key", "list"]));
     assert_eq!(code, Some(1));
     assert!(text.ends_with("is not encrypted, it has no keys\n"), "{text}");

@@ -303,8 +303,7 @@ fn objects_of_a_foreign_repository_are_named() {
             assert!(named, "{context}: {:?} {:?}", told.errors, told.report);
 
             // Under its own name, beside ours: it may not be taken for ours.
-            // (A plain beat states no repository; a foreign one can only make a prune wait.)
-            if kind != "config" && (kind != "sessions" || encrypted) {
+            if kind != "config" {
                 let sample = Sample::new(encrypted, 1);
                 let path = sample.root().join(&theirs);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -21,7 +21,8 @@ struct Subject {
 
 fn subject(options: &TortureOptions, init: &[&str]) -> Subject {
     require_root();
-    let sandbox = Sandbox::new();
+    let plain = init.contains(&"--plain");
+    let sandbox = if plain { Sandbox::plain() } else { Sandbox::new() };
     let source = sandbox.folder("source");
     let left_out = torture::build(&source, options);
     assert!(left_out.is_empty(), "the file system refused: {left_out:#?}");

@@ -68,7 +68,8 @@ impl Context {
         };
         match read().map_err(|err| in_repository(err, &path))? {
             (true, location) => secrets::existing(&self.global.secret, &location),
-            (false, _) => Ok(None),
+            // Handed on all the same: a config that says "plain" against a key is refused.
+            (false, _) => secrets::stated(&self.global.secret),
         }
     }
 
@@ -127,7 +128,10 @@ fn storage(path: &Path) -> Result<LocalStorage, RepoError> {
 fn in_repository(err: RepoError, path: &Path) -> anyhow::Error {
     use RepoError as E;
     match err {
-        E::NoRepository { .. } | E::KeyNeeded { .. } | E::WrongKey { .. } => err.into(),
+        E::NoRepository { .. }
+        | E::KeyNeeded { .. }
+        | E::NotEncrypted { .. }
+        | E::WrongKey { .. } => err.into(),
         err => {
             anyhow::Error::new(err).context(format!("cannot open repository {}", path.display()))
         }

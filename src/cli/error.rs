@@ -180,6 +180,12 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
             (Exit::Failed, format!("use it: icecore -r {location} ingest …"))
         }
         E::KeyNeeded { .. } => (Exit::WrongKey, secrets::ways().into()),
+        E::NotEncrypted { .. } => (
+            Exit::WrongKey,
+            "if it was made with --plain, give no key (unset ICECORE_PASSPHRASE and the like); if it \
+             was not, its config was replaced: write nothing to it"
+                .into(),
+        ),
         E::WrongKey { .. } => (
             Exit::WrongKey,
             "check which passphrase or key file is meant; a key file's contents are not a \
@@ -206,7 +212,7 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
         E::Cache { .. } => {
             (Exit::Failed, "--cache-dir names another folder, --no-cache does without".into())
         }
-        E::Codec(_) | E::SessionFailed { .. } => return Some(Verdict::bare(Exit::Failed)),
+        E::TooLarge { .. } | E::Codec(_) | E::SessionFailed { .. } => return Some(Verdict::bare(Exit::Failed)),
     };
     Some(Verdict { exit, hint: Some(hint) })
 }

@@ -111,7 +111,7 @@ pub(crate) fn from_pipe(bytes: &[u8]) -> Option<Secret> {
 }
 
 /// The secret that flags or the environment name; flags go first.
-fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
     if options.given() > 1 {
         let what = "give one of --key-file, --passphrase-file and --passphrase-command";
         return Err(CliError::usage(what).into());

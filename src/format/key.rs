@@ -82,6 +82,8 @@ impl KeySlot {
 /// A live writer says so: the payload of `sessions/<S>/<beat>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
+    /// The repository that is written to: another one's beat is told apart.
+    pub repository: RepositoryId,
     /// The session.
     pub session: SnapshotId,
     /// Counts from 0.

@@ -46,6 +46,23 @@ pub enum RepoError {
         /// The storage.
         location: String,
     },
+    /// A key was given, and the config says that there is no encryption: a config that somebody
+    /// replaced must not make a writer store plain bytes.
+    #[error("a key was given, and {location} is not encrypted")]
+    NotEncrypted {
+        /// The storage.
+        location: String,
+    },
+    /// A record is longer than format 1 allows.
+    #[error("{object} would have {len} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// The object.
+        object: String,
+        /// Its length in bytes.
+        len: usize,
+        /// The cap.
+        max: usize,
+    },
     /// The key opens no slot.
     #[error("the key does not open {location}")]
     WrongKey {

@@ -45,6 +45,9 @@ impl KdfCost {
     };
 }
 
+/// Longest label of a slot in bytes.
+const LABEL_MAX: usize = 4096;
+
 /// A slot as shown to people.
 #[derive(Debug, Clone)]
 pub struct SlotInfo {
@@ -80,6 +83,10 @@ pub(crate) fn add_slot(
     label: &str,
     cost: KdfCost,
 ) -> Result<KeyId> {
+    if label.len() > LABEL_MAX {
+        let (object, len) = ("the key's label".to_owned(), label.len());
+        return Err(RepoError::TooLarge { object, len, max: LABEL_MAX });
+    }
     let salt = random()?;
     let derivation = match secret {
         Secret::Passphrase(_) => {

@@ -142,7 +142,8 @@ impl Repository {
         let StoredConfig { config, mac } = Self::read_config(&*storage)?;
         let location = || storage.location();
         let master = match (config.encrypted, secret) {
-            (false, _) => None,
+            (false, None) => None,
+            (false, Some(_)) => return Err(RepoError::NotEncrypted { location: location() }),
             (true, None) => return Err(RepoError::KeyNeeded { location: location() }),
             (true, Some(secret)) => Some(keys::open_master(&*storage, config.repository, secret)?),
         };

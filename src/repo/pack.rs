@@ -49,7 +49,12 @@ pub(crate) struct PackBuilder {
     cipher: PartCipher,
     bytes: Vec<u8>,
     footer: Footer,
+    chunks: usize,
 }
+
+/// Chunks after which a pack is closed, however small they are: far below what a footer can list,
+/// and a footer of at most a few MiB.
+const CHUNKS_TARGET: usize = 1 << 17;
 
 /// A pack whose bytes are complete.
 pub(crate) struct FinishedPack {
@@ -64,7 +69,7 @@ impl PackBuilder {
         let cipher = vault.part_cipher(header.contents, header.salt);
         let mut bytes = Vec::with_capacity(limits::BLOCK_TARGET);
         bytes.extend_from_slice(&header.encode());
-        Ok(Self { kind, header, cipher, bytes, footer: Footer::default() })
+        Ok(Self { kind, header, cipher, bytes, footer: Footer::default(), chunks: 0 })
     }
 
     /// Appends a coded block of `draft`.
@@ -72,6 +77,7 @@ impl PackBuilder {
         let offset = self.bytes.len() as u64;
         self.cipher.seal(offset, &[], &mut coded);
         self.bytes.extend_from_slice(&coded);
+        self.chunks += draft.chunks.len();
         self.footer.blocks.push(BlockEntry {
             stored_len: coded.len() as u32,
             plain_len: draft.plain.len() as u32,
@@ -81,8 +87,7 @@ impl PackBuilder {
 
     /// Whether it should be closed.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= limits::PACK_TARGET
-            || self.footer.blocks.len() as u32 >= limits::PACK_BLOCKS_MAX / 2
+        self.bytes.len() >= limits::PACK_TARGET || self.chunks >= CHUNKS_TARGET
     }
 
     /// Adds footer and trailer, and names the pack.

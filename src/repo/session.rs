@@ -108,7 +108,8 @@ impl<'r> Session<'r> {
 
     fn put_beat(&self, number: u64, now: Time) -> Result<()> {
         let Writer { host, pid } = self.writer.clone();
-        let beat = Beat { session: self.id, beat: number, at: now, host, pid };
+        let repository = self.repo.vault().repository();
+        let beat = Beat { repository, session: self.id, beat: number, at: now, host, pid };
         let object = ObjectKey::Beat(self.id, number);
         let bytes = self.repo.vault().encode_object(&object, FrameKind::Beat, beat.encode())?;
         Ok(self.repo.storage().put_new(&object, &bytes)?)

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::codec::aead::{MasterKey, ObjectCipher, Purpose, SubKey};
+use crate::codec::aead::{MasterKey, ObjectCipher, Purpose, SubKey, TAG_LEN};
 use crate::codec::random;
 use crate::format::{
     ChunkId, Config, Contents, FrameKind, Malformed, ObjectHeader, ObjectKey, PackKind,
@@ -138,6 +138,11 @@ impl Vault {
         kind: FrameKind,
         payload: Vec<u8>,
     ) -> Result<Vec<u8>> {
+        let max = kind.payload_max() - SALT_LEN - TAG_LEN;
+        if payload.len() > max {
+            let (object, len) = (object.to_string(), payload.len());
+            return Err(RepoError::TooLarge { object, len, max });
+        }
         let Some(master) = &self.master else {
             return Ok(frame::encode(kind, Seal::Plain, &payload));
         };

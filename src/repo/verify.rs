@@ -220,6 +220,10 @@ impl Repository {
         let bytes = self.storage().get(&object, max)?;
         let payload = self.vault().decode_object(&object, FrameKind::Beat, &bytes)?;
         let beat = Beat::decode(&payload).in_object(&object)?;
+        if beat.repository != self.vault().repository() {
+            let what = format!("it belongs to repository {}", beat.repository);
+            return Err(RepoError::corrupt(object, what));
+        }
         if (beat.session, beat.beat) != (session, number) {
             return Err(RepoError::corrupt(object, "it states another session or number"));
         }

@@ -22,6 +22,7 @@ pub const PASSPHRASE: &str = "a passphrase for tests only";
 /// a home and a cache of its own. Removed on drop.
 pub struct Sandbox {
     dir: tempfile::TempDir,
+    passphrase: bool,
 }
 
 impl Sandbox {
@@ -34,7 +35,15 @@ impl Sandbox {
         for inner in ["home", "cache", "tmp"] {
             fs::create_dir(dir.path().join(inner)).expect("a folder in a new folder");
         }
-        Self { dir }
+        Self { dir, passphrase: true }
+    }
+
+    /// A sandbox for repositories without encryption: no passphrase reaches [`Self::icecore`].
+    ///
+    /// # Panics
+    /// Where the folder cannot be made.
+    pub fn plain() -> Self {
+        Self { passphrase: false, ..Self::new() }
     }
 
     /// The sandbox's folder.
@@ -71,8 +80,10 @@ impl Sandbox {
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .env("TMPDIR", self.path().join("tmp"))
             .env("LC_ALL", "C.UTF-8")
-            .env("TZ", "UTC")
-            .env("ICECORE_PASSPHRASE", PASSPHRASE);
+            .env("TZ", "UTC");
+        if self.passphrase {
+            command.env("ICECORE_PASSPHRASE", PASSPHRASE);
+        }
         command
     }
 

@@ -139,6 +139,7 @@ fn key_slots() -> Vec<(&'static str, Vec<u8>)> {
 
 pub fn beat() -> Beat {
     Beat {
+        repository: REPOSITORY,
         session: SNAPSHOT,
         beat: 0x0102,
         at: time(1_795_000_002, 2),

@@ -133,6 +133,7 @@ def key_slot(c):
 
 def beat(c):
     return {
+        "repository": c.id16(),
         "session": c.id16(),
         "beat": c.u64(),
         "at": time(c),

@@ -1,11 +1,14 @@
 //! What all threads of an ingest share: whether to go on, and what went wrong at the sources.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::format::{Trouble, limits};
 use crate::ops::error::{OpError, Result};
 use crate::progress::Progress;
+
+/// Most bytes of the troubles that a snapshot lists; paths may be of any length.
+const TROUBLES_BYTES_MAX: usize = 4 << 20;
 
 /// Stops the threads, and collects troubles.
 pub(super) struct Abort<'a> {
@@ -14,6 +17,7 @@ pub(super) struct Abort<'a> {
     first: Mutex<Option<OpError>>,
     progress: &'a dyn Progress,
     troubles: Mutex<Vec<Trouble>>,
+    troubles_bytes: AtomicUsize,
     troubles_count: AtomicU64,
     bytes_read: AtomicU64,
 }
@@ -26,6 +30,7 @@ impl<'a> Abort<'a> {
             first: Mutex::new(None),
             progress,
             troubles: Mutex::default(),
+            troubles_bytes: AtomicUsize::new(0),
             troubles_count: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
         }
@@ -57,7 +62,10 @@ impl<'a> Abort<'a> {
         self.progress.trouble(path, &what);
         self.troubles_count.fetch_add(1, Ordering::Relaxed);
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.len() < limits::TROUBLES_MAX {
+        let mut bytes = self.troubles_bytes.load(Ordering::Relaxed);
+        bytes += path.len() + what.len();
+        if troubles.len() < limits::TROUBLES_MAX && bytes <= TROUBLES_BYTES_MAX {
+            self.troubles_bytes.store(bytes, Ordering::Relaxed);
             troubles.push(Trouble { path: path.to_vec(), what });
         }
     }

@@ -9,6 +9,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::format::{Source, limits};
 use crate::ops::error::{OpError, Result};
 
+/// Most bytes of all sources' paths: a snapshot lists them.
+const SOURCES_BYTES_MAX: usize = 8 << 20;
+
 /// A part of the snapshot's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Branch {
@@ -52,6 +55,13 @@ impl Plan {
         }
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         sources.dedup();
+        let bytes: usize = sources.iter().map(|source| source.path.len() + 8).sum();
+        if bytes > SOURCES_BYTES_MAX {
+            return Err(OpError::Input(format!(
+                "{} sources are too many for one snapshot: name directories that hold them",
+                sources.len()
+            )));
+        }
         Ok(Self { root, tree, sources })
     }
 

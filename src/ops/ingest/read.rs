@@ -151,12 +151,14 @@ impl<'s, 'r> Reader<'s, 'r> {
         if found.size <= limits::INLINE_MAX as u64 {
             return self.read_inline(source, found);
         }
+        // Before anything is read: pages that read-ahead brought in make ext4 call what is only
+        // preallocated data.
+        let ranges: io::Result<Vec<_>> = source.data_ranges().collect();
         if found.size > 1 << 20 {
             source.advise_sequential();
         }
         let mut assembly = Assembly::new(found);
-        for range in source.data_ranges() {
-            let range = range.map_err(Stop::Source)?;
+        for range in ranges.map_err(Stop::Source)? {
             self.hole(&mut assembly, range.start)?;
             let reader = RangeReader { source, at: range.start, end: range.end };
             self.chunks(&mut assembly, reader)?;
