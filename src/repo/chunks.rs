@@ -7,8 +7,6 @@
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lru::LruCache;
-
 use crate::format::index::Place;
 use crate::format::{ChunkId, ObjectKey, PackId};
 use crate::storage::Storage;
@@ -17,6 +15,7 @@ use super::error::{RepoError, Result};
 use super::index::Index;
 use super::pack::{block_name, read_block};
 use super::vault::Vault;
+use super::weighted::WeightedLru;
 
 /// A decoded block, and which of its chunks were checked.
 #[derive(Debug)]
@@ -45,17 +44,12 @@ type BlockKey = (PackId, u32);
 /// A place in the cache: whoever comes first fills it, the others wait for this block only.
 type Slot = Arc<Mutex<Option<Arc<Block>>>>;
 
-#[derive(Debug)]
-struct Shard {
-    slots: LruCache<BlockKey, (Slot, usize)>,
-    bytes: usize,
-}
+type Shard = WeightedLru<BlockKey, Slot>;
 
 /// Decoded blocks, bounded in bytes.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     shards: Vec<Mutex<Shard>>,
-    shard_bytes_max: usize,
 }
 
 const SHARDS: usize = 16;
@@ -68,8 +62,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BlockCache {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let shard = || Mutex::new(Shard { slots: LruCache::unbounded(), bytes: 0 });
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), shard_bytes_max: bytes_max / SHARDS }
+        let shard = || Mutex::new(Shard::new(bytes_max / SHARDS));
+        Self { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
     fn shard(&self, key: &BlockKey) -> MutexGuard<'_, Shard> {
@@ -81,28 +75,8 @@ impl BlockCache {
         }
     }
 
-    fn slot(&self, key: BlockKey) -> Slot {
-        let mut shard = self.shard(&key);
-        Arc::clone(&shard.slots.get_or_insert(key, || (Slot::default(), 0)).0)
-    }
-
-    /// Accounts for a filled slot and evicts what is over the limit.
-    fn filled(&self, key: BlockKey, bytes: usize) {
-        let mut shard = self.shard(&key);
-        if let Some(entry) = shard.slots.peek_mut(&key)
-            && entry.1 == 0
-        {
-            entry.1 = bytes;
-            shard.bytes += bytes;
-        }
-        while shard.bytes > self.shard_bytes_max && shard.slots.len() > 1 {
-            let Some((_, (_, evicted))) = shard.slots.pop_lru() else { break };
-            shard.bytes -= evicted;
-        }
-    }
-
     fn get(&self, key: BlockKey, fill: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Block>> {
-        let slot = self.slot(key);
+        let slot = Arc::clone(self.shard(&key).get_or_insert(key, Slot::default));
         let mut place = lock(&slot);
         if let Some(block) = &*place {
             return Ok(Arc::clone(block));
@@ -111,14 +85,14 @@ impl BlockCache {
             Ok(plain) => plain,
             Err(err) => {
                 // An empty slot weighs nothing, so nothing would ever evict it.
-                self.shard(&key).slots.pop(&key);
+                self.shard(&key).remove(&key);
                 return Err(err);
             }
         };
         let block = Arc::new(Block { plain, verified: Mutex::default() });
         *place = Some(Arc::clone(&block));
         drop(place);
-        self.filled(key, block.plain.len());
+        self.shard(&key).set_weight(&key, block.plain.len());
         Ok(block)
     }
 }

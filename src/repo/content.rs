@@ -4,16 +4,14 @@
 //! extent of an offset in time that grows with the logarithm of the file's length, so a file of a
 //! terabyte opens at once.
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use lru::LruCache;
 
 use crate::format::{ChunkId, Content, Extent, ExtentPage, File, extent_cut_after, limits};
 
 use super::chunks::ChunkReader;
 use super::error::{RepoError, Result};
 use super::trees::PutPage;
+use super::weighted::WeightedLru;
 
 /// Extents that a node lists itself; more go to pages.
 const NODE_EXTENTS_MAX: usize = 64;
@@ -111,18 +109,19 @@ impl IndexedPage {
     }
 }
 
-const PAGES_CACHED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Plain bytes of the extent pages that are kept: enough for the top of many large files.
+const PAGE_BYTES_CACHED: usize = 16 << 20;
 
 /// Reads files of one repository.
 #[derive(Debug)]
 pub(crate) struct ContentReader {
     chunks: ChunkReader,
-    pages: Mutex<LruCache<ChunkId, Arc<IndexedPage>>>,
+    pages: Mutex<WeightedLru<ChunkId, Arc<IndexedPage>>>,
 }
 
 impl ContentReader {
     pub(crate) fn new(chunks: ChunkReader) -> Self {
-        Self { chunks, pages: Mutex::new(LruCache::new(PAGES_CACHED)) }
+        Self { chunks, pages: Mutex::new(WeightedLru::new(PAGE_BYTES_CACHED)) }
     }
 
     fn page(&self, extent: &Extent, level: u8) -> Result<Arc<IndexedPage>> {
@@ -135,7 +134,11 @@ impl ContentReader {
         let page = ExtentPage::decode(&bytes, level, extent.len)
             .map_err(|err| RepoError::malformed(format!("extent page {id}"), err))?;
         let page = Arc::new(IndexedPage::new(page.extents));
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(id, Arc::clone(&page));
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(
+            id,
+            Arc::clone(&page),
+            bytes.len(),
+        );
         Ok(page)
     }
 

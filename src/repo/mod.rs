@@ -17,6 +17,7 @@ mod snapshots;
 mod trees;
 mod vault;
 mod verify;
+mod weighted;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -4,11 +4,8 @@
 //! million entries needs memory for one page per level. [`Trees`] reads pages through a cache.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use lru::LruCache;
 
 use crate::format::{
     Body, ChunkId, Content, Leaf, Node, Owner, PageRef, Totals, TreePage, limits, tree_cut_after,
@@ -16,6 +13,7 @@ use crate::format::{
 
 use super::chunks::ChunkReader;
 use super::error::{RepoError, Result};
+use super::weighted::WeightedLru;
 
 /// Entries that a leaf has at least, so that small directories are one page.
 const LEAF_ENTRIES_MIN: usize = 32;
@@ -192,8 +190,8 @@ impl NodeRef {
     }
 }
 
-/// Decoded pages kept at most.
-const PAGES_CACHED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+/// Plain bytes of the decoded pages that are kept; decoded they take about twice as much.
+const PAGE_BYTES_CACHED: usize = 16 << 20;
 
 /// A decoded page; leaves can be shared with their nodes.
 #[derive(Debug, Clone)]
@@ -219,12 +217,12 @@ pub struct LeafAt {
 #[derive(Debug)]
 pub(crate) struct Trees {
     pub(crate) chunks: ChunkReader,
-    pages: Mutex<LruCache<ChunkId, Page>>,
+    pages: Mutex<WeightedLru<ChunkId, Page>>,
 }
 
 impl Trees {
     pub(crate) fn new(chunks: ChunkReader) -> Self {
-        Self { chunks, pages: Mutex::new(LruCache::new(PAGES_CACHED)) }
+        Self { chunks, pages: Mutex::new(WeightedLru::new(PAGE_BYTES_CACHED)) }
     }
 
     /// One page, decoded and checked.
@@ -240,7 +238,11 @@ impl Trees {
             TreePage::Leaf(leaf) => Page::Leaf(Arc::new(leaf)),
             TreePage::Inner(refs) => Page::Inner(Arc::new(refs)),
         };
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(*id, page.clone());
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(
+            *id,
+            page.clone(),
+            bytes.len(),
+        );
         Ok(page)
     }
 
