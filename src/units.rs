@@ -1,4 +1,4 @@
-//! Text of sizes and times, in and out.
+//! Text of sizes, times and errors.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -19,6 +19,19 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
         .map_err(|_| format!("\"{text}\" is not a size; examples: 4096, 64K, 1.5GiB"))
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(err: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        line.push_str(": ");
+        line.push_str(&err.to_string());
+        cause = err.source();
+    }
+    line
 }
 
 /// A size for people, like `1.5 GiB`.

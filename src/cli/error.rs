@@ -87,24 +87,12 @@ pub(crate) fn show(err: &anyhow::Error, json: bool) -> Exit {
 
 /// One damaged object or failed entry among others, while the verb goes on.
 pub(crate) fn show_damage(err: &RepoError) {
-    talk_error(&one_line(err));
+    talk_error(&crate::units::chain(err));
 }
 
 /// A line about something that does not stop the verb.
 pub(crate) fn talk_error(line: &str) {
     talk(&format!("icecore: {line}"));
-}
-
-/// A library error with its causes, in one line.
-pub(crate) fn one_line(err: &(dyn Error + 'static)) -> String {
-    let mut line = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        line.push_str(": ");
-        line.push_str(&err.to_string());
-        cause = err.source();
-    }
-    line
 }
 
 /// All messages from the outermost on. Where a message repeats its cause's words, the cause is

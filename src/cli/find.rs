@@ -5,16 +5,17 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::{Args, ValueEnum};
 
-use crate::localfs::Kind;
+use crate::format::Kind;
 use crate::ops::find::{self, FindOptions};
 use crate::ops::path::{self, Resolved};
 use crate::repo::Repository;
 
 use super::context::Context;
-use super::error::{one_line, show_damage, talk_error};
+use super::error::{show_damage, talk_error};
 use super::exit::Exit;
 use super::ls::{EntryFormat, print_entry};
 use super::snapshots::FilterOptions;
+use crate::units::chain;
 
 /// Find files by name in all snapshots
 ///
@@ -106,7 +107,7 @@ impl Find {
             print_entry(cx, &format, id, entry, &shown)
         })?;
         for unread in &report.unread {
-            talk_error(&one_line(unread));
+            talk_error(&chain(unread));
         }
         Ok(if whole && report.unread.is_empty() { Exit::Done } else { Exit::Damage })
     }

@@ -12,9 +12,10 @@ use crate::report::{json, text};
 use crate::units;
 
 use super::context::Context;
-use super::error::{one_line, talk_error};
+use super::error::talk_error;
 use super::exit::Exit;
 use super::snapshots::FilterOptions;
+use crate::units::chain;
 
 /// List what a snapshot holds
 ///
@@ -76,7 +77,7 @@ impl Ls {
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(unread) => {
-                        talk_error(&one_line(&unread));
+                        talk_error(&chain(&unread));
                         exit = Exit::Damage;
                         continue;
                     }

@@ -20,10 +20,11 @@ use crate::repo::Secret;
 use crate::report::{json as as_json, text};
 
 use super::context::Context;
-use super::error::{one_line, talk_error};
+use super::error::talk_error;
 use super::exit::Exit;
 use super::progress::talk;
 use super::secrets;
+use crate::units::chain;
 
 /// Show all snapshots as directories
 ///
@@ -168,11 +169,11 @@ fn watch(unmounter: Unmounter) -> anyhow::Result<signal_hook::iterator::Handle> 
             match unmounter.unmount(readers) {
                 Ok(()) => {}
                 Err(err @ FuseError::Busy { .. }) => {
-                    talk_error(&one_line(&err));
+                    talk_error(&chain(&err));
                     talk("  hint: once more takes it off all the same");
                     readers = Readers::Outlive;
                 }
-                Err(err) => talk_error(&one_line(&err)),
+                Err(err) => talk_error(&chain(&err)),
             }
         }
     };

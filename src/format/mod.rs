@@ -30,6 +30,6 @@ pub use object::{
 };
 pub use snapshot::{Added, Commit, Snapshot, Source, Trouble};
 pub use tree::{
-    Body, ChunkClass, Content, File, HardLink, Leaf, Node, Owner, PageRef, Time, Totals, TreePage,
-    Xattr, cut_after as tree_cut_after,
+    Body, ChunkClass, Content, File, HardLink, Kind, Leaf, Node, Owner, PageRef, Time, Totals,
+    TreePage, Xattr, cut_after as tree_cut_after,
 };

@@ -112,6 +112,41 @@ pub struct File {
     pub content: Content,
 }
 
+/// The kinds of directory entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket's name.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+impl Kind {
+    /// The kind of a node.
+    #[must_use]
+    pub const fn of(body: &Body) -> Self {
+        match body {
+            Body::File(_) => Self::File,
+            Body::Directory { .. } => Self::Directory,
+            Body::Symlink { .. } => Self::Symlink,
+            Body::Fifo => Self::Fifo,
+            Body::Socket => Self::Socket,
+            Body::CharDevice { .. } => Self::CharDevice,
+            Body::BlockDevice { .. } => Self::BlockDevice,
+        }
+    }
+}
+
 /// Sums over everything below a directory, the directory itself left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, Generation, INodeNo};
 
+use crate::format::Kind;
 use crate::format::Time;
-use crate::vfs::{Attr, Ino, Kind, Lifetime};
+use crate::vfs::{Attr, Ino, Lifetime};
 
 /// Numbers stay right over remounts, so one generation is enough.
 pub(super) const GENERATION: Generation = Generation(0);

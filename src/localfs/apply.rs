@@ -20,7 +20,8 @@ use rustix::io::Errno;
 use super::dir::{checked, proc_path};
 use super::error::LocalError;
 use super::xattrs::Subject;
-use super::{Found, Kind, Owners, TargetDir, inspect_fd};
+use super::{Found, Owners, TargetDir, inspect_fd};
+use crate::format::Kind;
 use crate::format::{Node, Owner, Time, Xattr};
 
 /// Set-user-ID and set-group-ID.
@@ -73,7 +74,7 @@ pub fn apply_fd(
     options: ApplyOptions<'_>,
 ) -> Vec<LocalError> {
     let found = match inspect_fd(&fd) {
-        Ok(found) if found.kind == Kind::of_node(&node.body) => found,
+        Ok(found) if found.kind == Kind::of(&node.body) => found,
         Ok(_) => return vec![LocalError::new("apply metadata to", name, Errno::STALE)],
         Err(err) => return vec![LocalError::new(err.action, name, err.source)],
     };
@@ -97,7 +98,7 @@ pub fn differs(
     options: ApplyOptions<'_>,
 ) -> bool {
     let symlink = found.kind == Kind::Symlink;
-    found.kind != Kind::of_node(&node.body)
+    found.kind != Kind::of(&node.body)
         || (found.mode != node.mode && !symlink)
         || (found.uid, found.gid) != options.numbers(owner)
         || found.mtime != node.mtime

@@ -13,7 +13,8 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::error::{At, LocalError};
-use super::{Kind, Names, inspect_fd};
+use super::{Names, inspect_fd};
+use crate::format::Kind;
 
 /// Bytes asked for by one `getdents`: some 2000 entries, and still below the size from which the
 /// allocator maps and unmaps fresh memory for every directory.
@@ -82,7 +83,7 @@ impl Dir {
                 Err(Errno::NOENT) => break,
                 entry => entry.at("list", b"")?,
             };
-            let kind = Kind::of(entry.file_type());
+            let kind = Kind::of_listed(entry.file_type());
             names.push(entry.file_name().to_bytes(), kind).at("list", b"")?;
         }
         Ok(names.finish())

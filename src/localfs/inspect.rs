@@ -11,26 +11,7 @@ use rustix::io::Errno;
 
 use super::dir::{Dir, checked};
 use super::error::{At, LocalError};
-use crate::format::{Body, Time};
-
-/// The kinds of directory entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A socket's name.
-    Socket,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-}
+use crate::format::{Kind, Time};
 
 /// All that `statx` tells of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,21 +80,7 @@ pub fn read_link(dir: &Dir, name: &[u8]) -> Result<Vec<u8>, LocalError> {
 }
 
 impl Kind {
-    /// The kind of a node.
-    #[must_use]
-    pub fn of_node(body: &Body) -> Self {
-        match body {
-            Body::File(_) => Self::File,
-            Body::Directory { .. } => Self::Directory,
-            Body::Symlink { .. } => Self::Symlink,
-            Body::Fifo => Self::Fifo,
-            Body::Socket => Self::Socket,
-            Body::CharDevice { .. } => Self::CharDevice,
-            Body::BlockDevice { .. } => Self::BlockDevice,
-        }
-    }
-
-    pub(super) fn of(kind: FileType) -> Option<Self> {
+    pub(super) fn of_listed(kind: FileType) -> Option<Self> {
         Some(match kind {
             FileType::RegularFile => Self::File,
             FileType::Directory => Self::Directory,
@@ -142,7 +109,7 @@ impl Found {
         let mode = u32::from(stat.stx_mode);
         let birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
         Ok(Self {
-            kind: Kind::of(FileType::from_raw_mode(mode)).ok_or(Errno::NOTSUP)?,
+            kind: Kind::of_listed(FileType::from_raw_mode(mode)).ok_or(Errno::NOTSUP)?,
             mode: mode & 0o7777,
             uid: stat.stx_uid,
             gid: stat.stx_gid,

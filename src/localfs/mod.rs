@@ -28,7 +28,7 @@ mod xattrs;
 pub use apply::{ApplyOptions, apply, apply_fd, differs};
 pub use dir::Dir;
 pub use error::LocalError;
-pub use inspect::{Found, Kind, inspect, inspect_fd, read_link};
+pub use inspect::{Found, inspect, inspect_fd, read_link};
 pub use names::{Entry, Names};
 pub use owners::Owners;
 pub use restore::{TargetDir, TargetFile};

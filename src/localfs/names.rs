@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::Kind;
+use crate::format::Kind;
 use crate::format::limits;
 
 /// Raw names of a directory's entries, sorted bytewise, none twice, without `.` and `..`.

@@ -20,8 +20,9 @@ use rustix::io::Errno;
 
 use super::dir::{checked, proc_path};
 use super::error::{At, LocalError};
-use super::{Dir, Found, Kind, inspect, inspect_fd};
+use super::{Dir, Found, inspect, inspect_fd};
 use crate::format::Body;
+use crate::format::Kind;
 
 /// Mode of a directory until its metadata is applied.
 const PRIVATE_DIR: Mode = Mode::RWXU;
@@ -338,7 +339,7 @@ mod tests {
             for body in [Body::CharDevice { major, minor }, Body::BlockDevice { major, minor }] {
                 dir.mknod(b"device", &body).unwrap();
                 let found = dir.look(b"device").unwrap().unwrap();
-                assert_eq!((found.kind, found.rdev), (Kind::of_node(&body), (major, minor)));
+                assert_eq!((found.kind, found.rdev), (Kind::of(&body), (major, minor)));
             }
         }
         for (major, minor) in [(4096, 0), (0, 1 << 20), (u32::MAX, u32::MAX)] {

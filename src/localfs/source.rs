@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::dir::{checked, open_quietly, proc_path};
 use super::error::{At, LocalError};
-use super::{Dir, Found, Kind, inspect_fd};
+use super::{Dir, Found, inspect_fd};
+use crate::format::Kind;
 
 /// A regular file opened for reading.
 #[derive(Debug)]

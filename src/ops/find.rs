@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use crate::format::Kind;
 use crate::format::{Body, ChunkId, Time};
-use crate::localfs::Kind;
 use crate::repo::Repository;
 
 use super::path::{self, Resolved, Unread, Walked};
@@ -108,7 +108,7 @@ impl<'o> Matcher<'o> {
     }
 
     fn fits(&self, entry: &Walked) -> bool {
-        let kind = Kind::of_node(&entry.node.body);
+        let kind = Kind::of(&entry.node.body);
         if !self.kinds.is_empty() && !self.kinds.contains(&kind) {
             return false;
         }

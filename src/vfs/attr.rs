@@ -1,6 +1,6 @@
 //! Attributes of a node as stat(2) means them, without the kernel's types.
 
-use crate::format::{Body, File, Time};
+use crate::format::{Body, File, Kind, Time};
 use crate::repo::NodeRef;
 
 use super::Ino;
@@ -11,25 +11,6 @@ const DIRECTORY_BYTES: u64 = 4096;
 /// Files are accounted for in units of this many bytes.
 const ALLOCATION_UNIT: u64 = 4096;
 const BLOCK: u64 = 512;
-
-/// The kinds of nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A socket's name.
-    Socket,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-}
 
 /// How long an answer stays true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,22 +53,6 @@ pub struct Attr {
     pub nlink: u32,
     /// How long this stays true.
     pub lifetime: Lifetime,
-}
-
-impl Kind {
-    /// The kind of a node.
-    #[must_use]
-    pub const fn of(body: &Body) -> Self {
-        match body {
-            Body::File(_) => Self::File,
-            Body::Directory { .. } => Self::Directory,
-            Body::Symlink { .. } => Self::Symlink,
-            Body::Fifo => Self::Fifo,
-            Body::Socket => Self::Socket,
-            Body::CharDevice { .. } => Self::CharDevice,
-            Body::BlockDevice { .. } => Self::BlockDevice,
-        }
-    }
 }
 
 const fn blocks_of(file: &File) -> u64 {

@@ -25,7 +25,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use attr::{Attr, Kind, Lifetime};
+pub use attr::{Attr, Lifetime};
 pub use error::{Result, VfsError};
 pub use inode::Ino;
 pub use list::{DirEntry, Listing, Take};

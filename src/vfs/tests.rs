@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate as lib;
+use crate::format::Kind;
 use crate::format::{Body, Folder, ObjectKey, PackKind, Time};
 use crate::repo::{InitOptions, OpenOptions, Repository};
 use crate::storage::{MemoryStorage, Storage};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::format::{Body, ChunkClass, Content, File, HardLink, Node, Owner};
-use crate::localfs::{self, Dir, Found, Kind, LocalError, Owners};
+use crate::format::{Body, ChunkClass, Content, File, HardLink, Kind, Node, Owner};
+use crate::localfs::{self, Dir, Found, LocalError, Owners};
 use crate::ops::error::Result;
 use crate::repo::{Entries, NodeRef, Repository};
 
@@ -375,7 +375,7 @@ impl<'a> Walker<'a> {
     }
 
     fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
-        if self.options.force || prior.unstable || Kind::of_node(&prior.body) != found.kind {
+        if self.options.force || prior.unstable || Kind::of(&prior.body) != found.kind {
             return false;
         }
         let size = match &prior.body {

@@ -89,7 +89,7 @@ impl Root {
         };
         let (parent, name) = parent_and_name(to).ok_or_else(is_directory)?;
         let target = TargetDir::open(parent)?;
-        if target.look(name)?.is_some_and(|found| found.kind == crate::localfs::Kind::Directory) {
+        if target.look(name)?.is_some_and(|found| found.kind == crate::format::Kind::Directory) {
             return Err(is_directory());
         }
         let dir = Directory::new(Some(target), Vec::new(), None, None);
@@ -139,7 +139,7 @@ impl Run<'_> {
                 opened => (Some(opened?), true),
             },
             (Some(above), Pass::Write) => {
-                let directory = crate::localfs::Kind::Directory;
+                let directory = crate::format::Kind::Directory;
                 let existed = above.look(&node.name)?.is_some_and(|found| found.kind == directory);
                 (Some(above.make_dir(&node.name)?), existed)
             }

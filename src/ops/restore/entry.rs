@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::Body;
-use crate::localfs::{Kind, SourceFile, TargetDir, apply};
+use crate::format::Kind;
+use crate::localfs::{SourceFile, TargetDir, apply};
 use crate::ops::path::joined;
 use crate::repo::NodeRef;
 

@@ -10,7 +10,7 @@ use super::is_full;
 /// Why an entry is not as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("{}", chain(.0))]
+    #[error("{}", crate::units::chain(.0))]
     Repo(#[from] RepoError),
     #[error("the list of its chunks ends at byte {0}")]
     Listed(u64),
@@ -28,18 +28,6 @@ pub(super) enum Failure {
     LeftInParts(Box<Failure>),
     #[error("stopped")]
     Stopped,
-}
-
-/// An error with its causes on one line.
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        text.push_str(": ");
-        text.push_str(&err.to_string());
-        cause = err.source();
-    }
-    text
 }
 
 impl Failure {

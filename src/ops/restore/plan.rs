@@ -1,7 +1,8 @@
 //! What is to be done with an entry, decided from what stands in its place.
 
+use crate::format::Kind;
 use crate::format::{Body, Xattr};
-use crate::localfs::{ApplyOptions, Found, Kind, LocalError, TargetDir, differs};
+use crate::localfs::{ApplyOptions, Found, LocalError, TargetDir, differs};
 use crate::localfs::{read_link, read_xattrs};
 use crate::repo::NodeRef;
 
@@ -43,7 +44,7 @@ impl Existing {
     pub(super) fn plan(&self, node: &NodeRef, alone: bool, options: ApplyOptions<'_>) -> Plan {
         let found = &self.found;
         let shared = found.nlink > 1;
-        if found.kind != Kind::of_node(&node.body) || (shared && alone) {
+        if found.kind != Kind::of(&node.body) || (shared && alone) {
             return Plan::Create;
         }
         let same_content = match &node.body {

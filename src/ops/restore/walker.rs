@@ -226,7 +226,7 @@ impl<'w> Walker<'w, '_> {
             (Pass::ReadBack, _) => Err(Failure::Differs("it is another inode".into())),
             (Pass::Preview, _) | (_, None) => Ok(true),
             (Pass::Write, Some(from)) => {
-                let directory = crate::localfs::Kind::Directory;
+                let directory = crate::format::Kind::Directory;
                 if there.is_some_and(|there| there.kind == directory) {
                     if !run.options.delete {
                         return Err(Failure::DirectoryInTheWay);
