@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use icecore::codec::compress::BlockEncoder;
+use icecore::format::Kind;
 use icecore::format::{
     Body, ChunkClass, Content, Extent, File, HardLink, Leaf, Node, Owner, PackKind, Snapshot,
     Source, Time, Xattr,
 };
-use icecore::localfs::{self, Dir, Kind};
+use icecore::localfs::{self, Dir};
 use icecore::repo::{
     BlockDraft, DirectoryWriter, ExtentsWriter, InitOptions, KdfCost, NodeRef, OpenOptions,
     PageWriter, RepoError, Repository, Secret, Session, Writer,
