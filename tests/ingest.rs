@@ -5,15 +5,18 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use common::library::{content, find, ingest_tree, latest_root, options, repository, try_ingest};
 use common::torture::random_bytes as noise;
-use icecore::format::{Body, ChunkId, Content};
+use icecore::format::index::{Place, Record, Segment, SegmentBuilder};
+use icecore::format::{Body, ChunkId, Content, OBJECT_HEADER_LEN, ObjectKey, PackKind, SegmentId};
 use icecore::ops::OpError;
 use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
 use icecore::progress::Silent;
-use icecore::repo::Repository;
+use icecore::repo::{InitOptions, OpenOptions, Repository};
+use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Storage, When};
 
 fn root_page(repo: &Repository) -> Option<ChunkId> {
     match latest_root(repo).body {
@@ -243,4 +246,84 @@ fn an_interrupted_ingest_leaves_no_snapshot_and_a_dry_run_nothing_at_all() {
     let report = ingest::run(&repo, input(), &dry, &Silent, &AtomicBool::new(false)).unwrap();
     assert_eq!((report.snapshot, report.bytes), (None, 100_000));
     assert!(repo.snapshots().unwrap().snapshots.is_empty());
+}
+
+#[test]
+fn attributes_are_read_again_where_the_ctime_is_ignored() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, noise(1, 3000)).unwrap();
+    let set = |value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&file, "user.test", value, flags).unwrap();
+    };
+    set(b"old");
+    let repo = repository();
+    ingest_tree(&repo, dir.path());
+    set(b"new");
+    let ignoring = IngestOptions { ignore_ctime: true, ..options() };
+    let report = try_ingest(&repo, dir.path(), &ignoring, &Silent).unwrap();
+    assert_eq!(report.bytes_read, 0);
+    assert_eq!(find(&repo, "file").unwrap().xattrs[0].value, b"new");
+}
+
+#[test]
+fn a_stream_that_cannot_be_stored_fails_with_the_reason() {
+    let storage = MemoryStorage::new();
+    Repository::init(&storage, None, "", InitOptions::default()).unwrap();
+    // The beat is put, the first pack is not.
+    let cut = CutPoint { step: 1, when: When::Before };
+    let storage = FaultStorage::cut_at(storage, cut);
+    let repo = Repository::open(Arc::new(storage), None, &OpenOptions::default()).unwrap();
+    let waited_for = Arc::new(AtomicBool::new(false));
+    let finished = Arc::clone(&waited_for);
+    let stream = Stream {
+        name: b"dump".to_vec(),
+        reader: Box::new(std::io::Cursor::new(noise(1, 100 << 20))),
+        finish: Box::new(move || {
+            finished.store(true, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        }),
+    };
+    let result =
+        ingest::run(&repo, Input::Stream(stream), &options(), &Silent, &AtomicBool::new(false));
+    assert!(matches!(result, Err(OpError::Repo(_))), "{result:?}");
+    assert!(waited_for.load(std::sync::atomic::Ordering::SeqCst), "the producer is reaped");
+}
+
+/// An index that lost its segment of data packs: small and large files are both read again.
+#[test]
+fn what_the_index_lost_is_stored_again() {
+    let storage = Arc::new(MemoryStorage::new());
+    Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+    let open = || Repository::open(storage.clone(), None, &OpenOptions::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("large"), noise(1, 40 << 20)).unwrap();
+    std::fs::write(dir.path().join("small"), noise(2, 100_000)).unwrap();
+    ingest_tree(&open(), dir.path());
+    let mut builder = SegmentBuilder::default();
+    let mut header = Vec::new();
+    for id in open().stored_segments().unwrap() {
+        let key = ObjectKey::Segment(id);
+        let bytes = storage.get(&key, u64::MAX).unwrap();
+        header = bytes[..OBJECT_HEADER_LEN].to_vec();
+        let segment = Segment::open(bytes[OBJECT_HEADER_LEN..].to_vec()).unwrap();
+        for item in segment.iter() {
+            let (id, place) = item.unwrap();
+            if place.pack.kind == PackKind::Meta {
+                let pack = builder.add_pack(place.pack);
+                let Place { block_offset, block_len, chunk_offset, chunk_len, .. } = place;
+                builder.add(Record { id, pack, block_offset, block_len, chunk_offset, chunk_len });
+            }
+        }
+        storage.delete(&key).unwrap();
+    }
+    header.extend(builder.encode());
+    let id = SegmentId(*blake3::hash(&header).as_bytes());
+    storage.put_new(&ObjectKey::Segment(id), &header).unwrap();
+    let report = ingest_tree(&open(), dir.path());
+    assert_eq!((report.files_unchanged, report.files_changed), (0, 2));
+    let repo = open();
+    assert_eq!(content(&repo, &find(&repo, "small").unwrap()), noise(2, 100_000));
+    assert_eq!(content(&repo, &find(&repo, "large").unwrap()), noise(1, 40 << 20));
 }

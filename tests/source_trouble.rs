@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,7 +15,7 @@ use common::torture::random_bytes;
 use icecore::format::Body;
 use icecore::ops::ingest::IngestReport;
 use icecore::progress::Progress;
-use icecore::repo::{Repository, SnapshotFilter};
+use icecore::repo::{NodeRef, Repository, SnapshotFilter};
 
 /// Acts when a file was seen, or some of it was read.
 struct Hook<S, R> {
@@ -165,6 +165,127 @@ fn a_directory_that_vanishes_is_reported() {
     let report = ingest(&repo, dir.path(), &on_seen(remove));
     assert_eq!(only_trouble(&report), ("/m-sub".into(), "vanished while it was ingested"));
     rest_is_there(&repo);
+}
+
+fn set_attribute(path: &Path, value: &[u8]) {
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, "user.test", value, flags).unwrap();
+}
+
+fn attribute(node: &NodeRef) -> &[u8] {
+    &node.xattrs.iter().find(|xattr| xattr.name == b"user.test").unwrap().value
+}
+
+/// Acts when the file of that number (from 0) was seen: those before it are not yet read.
+fn on_seen_number(number: u32, act: impl Fn() + Send + Sync) -> impl Progress {
+    let seen = AtomicU32::new(0);
+    on_seen(move || {
+        if seen.fetch_add(1, Ordering::SeqCst) == number {
+            act();
+        }
+    })
+}
+
+#[test]
+fn a_hard_link_stays_when_its_other_name_goes() {
+    let dir = source();
+    fs::hard_link(dir.path().join("a-file"), dir.path().join("y-link")).unwrap();
+    let rename = || {
+        fs::rename(dir.path().join("a-file"), dir.path().join("a-renamed")).unwrap();
+    };
+    let repo = repository();
+    // The first is seen, not read: the second is seen before a batch is full.
+    ingest(&repo, dir.path(), &on_seen_number(1, rename));
+    let link = find(&repo, "y-link").expect("it was there all the time");
+    assert_eq!(content(&repo, &link), random_bytes(1, 300_000));
+}
+
+#[test]
+fn attributes_that_change_before_the_content_is_read_are_the_new_ones() {
+    let dir = source();
+    let file = dir.path().join("a-file");
+    set_attribute(&file, b"old");
+    let repo = repository();
+    ingest(&repo, dir.path(), &on_seen_number(1, || set_attribute(&file, b"new")));
+    assert_eq!(attribute(&find(&repo, "a-file").unwrap()), b"new");
+    let report = ingest(&repo, dir.path(), &on_seen(|| {}));
+    assert_eq!(report.files_unchanged, 2);
+    assert_eq!(attribute(&find(&repo, "a-file").unwrap()), b"new");
+}
+
+#[test]
+fn a_file_that_is_replaced_is_wholly_the_old_or_wholly_the_new() {
+    let dir = source();
+    let file = dir.path().join("a-file");
+    set_attribute(&file, b"old");
+    fs::hard_link(&file, dir.path().join("y-link")).unwrap();
+    fs::remove_file(dir.path().join("y-link")).unwrap();
+    let new = dir.path().join(".new");
+    fs::write(&new, random_bytes(2, 4000)).unwrap();
+    set_attribute(&new, b"new");
+    let repo = repository();
+    // ".new" is seen first, then "a-file", then "z-rest".
+    ingest(&repo, dir.path(), &on_seen_number(2, || drop(fs::rename(&new, &file))));
+    let node = find(&repo, "a-file").unwrap();
+    assert_eq!(content(&repo, &node), random_bytes(2, 4000));
+    assert_eq!(attribute(&node), b"new");
+}
+
+/// Waits at the second file until the first was read, then acts.
+struct AfterFirst<'a> {
+    seen: AtomicU32,
+    read: AtomicU32,
+    act: &'a (dyn Fn() + Send + Sync),
+}
+
+impl Progress for AfterFirst<'_> {
+    fn expect(&self, _files: u64, _bytes: u64) {
+        if self.seen.fetch_add(1, Ordering::SeqCst) == 1 {
+            while self.read.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            (self.act)();
+        }
+    }
+
+    fn done(&self, files: u64, _bytes: u64) {
+        self.read.fetch_add(files as u32, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_reused_inode_number_is_another_file() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let outside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let [first, second, last] = ["a-first", "b-second", "c-last"].map(|name| dir.path().join(name));
+    // Large enough to be a batch of its own.
+    fs::write(&first, random_bytes(1, 600_000)).unwrap();
+    fs::hard_link(&first, outside.path().join("first")).unwrap();
+    fs::write(&second, b"x").unwrap();
+    fs::write(&last, b"").unwrap();
+    let inode = fs::metadata(&first).unwrap().ino();
+    let reuse = || {
+        fs::remove_file(&first).unwrap();
+        fs::remove_file(outside.path().join("first")).unwrap();
+        fs::remove_file(&last).unwrap();
+        for number in 0..20_000 {
+            fs::write(&last, random_bytes(2, 600_000)).unwrap();
+            if fs::metadata(&last).unwrap().ino() == inode {
+                break;
+            }
+            fs::write(&last, b"").unwrap();
+            fs::rename(&last, outside.path().join(number.to_string())).unwrap();
+        }
+        assert_eq!(fs::metadata(&last).unwrap().ino(), inode, "the file system reuses no numbers");
+        fs::hard_link(&last, outside.path().join("last")).unwrap();
+    };
+    let progress = AfterFirst { seen: AtomicU32::new(0), read: AtomicU32::new(0), act: &reuse };
+    let repo = repository();
+    ingest(&repo, dir.path(), &progress);
+    let (one, other) = (find(&repo, "a-first").unwrap(), find(&repo, "c-last").unwrap());
+    assert_eq!(content(&repo, &one), random_bytes(1, 600_000));
+    assert_eq!(content(&repo, &other), random_bytes(2, 600_000));
+    assert_ne!(one.link.unwrap().group, other.link.unwrap().group);
 }
 
 /// Root reads everything, so this runs as another user, in a child process.

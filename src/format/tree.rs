@@ -334,14 +334,23 @@ impl Leaf {
     }
 
     fn check_node(&self, node: &Node) -> Result<(), String> {
-        let fail = |what: &str| {
-            Err(format!("node \"{}\" {what}", String::from_utf8_lossy(&node.name).escape_debug()))
+        let named = |what: &str| {
+            format!("node \"{}\" {what}", String::from_utf8_lossy(&node.name).escape_debug())
         };
+        if self.owner(node).is_none() {
+            return Err(named("has no owner"));
+        }
+        node.check().map_err(|what| named(&what))
+    }
+}
+
+impl Node {
+    /// Checks what format 1 promises of a node, but for its name and owner.
+    pub fn check(&self) -> Result<(), String> {
+        let node = self;
+        let fail = |what: &str| Err(what.to_owned());
         if node.mode > 0o7777 {
             return fail("has impossible mode bits");
-        }
-        if self.owner(node).is_none() {
-            return fail("has no owner");
         }
         let times = [Some(node.mtime), Some(node.ctime), node.atime, node.btime];
         if times.into_iter().flatten().any(|time| !time.is_normal()) {

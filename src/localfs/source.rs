@@ -45,6 +45,15 @@ impl SourceFile {
         }
     }
 
+    /// The same file as it is now, to be read once more.
+    ///
+    /// # Errors
+    /// Only where the file system fails.
+    pub fn again(self) -> Result<Self, LocalError> {
+        let found = inspect_fd(&self.fd)?;
+        Ok(Self { found, ..self })
+    }
+
     /// What it was when it was opened.
     #[must_use]
     pub fn found(&self) -> &Found {

@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
 
 use crate::codec::aead::TAG_LEN;
-use crate::format::index::{Place, Segment};
+use crate::format::index::{PackInfo, Place, Segment};
 use crate::format::{
     ChunkId, Contents, Folder, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, SegmentId, limits,
 };
@@ -68,6 +69,8 @@ impl OpenSegment {
 pub(crate) struct Index {
     segments: RwLock<Arc<Vec<Arc<OpenSegment>>>>,
     cache: Option<PathBuf>,
+    /// Whether the last reload had to go on without a segment.
+    damaged: AtomicBool,
     /// When a reader last looked again.
     reloaded: Mutex<Option<Instant>>,
 }
@@ -78,7 +81,12 @@ const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 impl Index {
     /// An index without segments that keeps opened ones in `cache`.
     pub(crate) fn new(cache: Option<PathBuf>) -> Self {
-        Self { segments: RwLock::default(), cache, reloaded: Mutex::default() }
+        Self {
+            segments: RwLock::default(),
+            cache,
+            damaged: AtomicBool::new(false),
+            reloaded: Mutex::default(),
+        }
     }
 
     /// The segments as they are now.
@@ -106,6 +114,7 @@ impl Index {
     ) -> Result<()> {
         let known = self.segments();
         let mut segments = Vec::new();
+        let mut damaged = false;
         for listed in storage.list(Folder::Index)? {
             let Some(ObjectKey::Segment(id)) = listed.key else { continue };
             if let Some(open) = known.iter().find(|open| open.id == id) {
@@ -116,6 +125,7 @@ impl Index {
                 Ok(open) => segments.push(Arc::new(open)),
                 Err(err) if err.is_damage() && skip_damaged => {
                     tracing::error!("{err}; going on without it");
+                    damaged = true;
                 }
                 Err(err) => return Err(err),
             }
@@ -124,6 +134,7 @@ impl Index {
             segments.iter().flat_map(|open| open.segment.replaces().collect::<Vec<_>>()).collect();
         segments.retain(|open| !replaced.contains(&open.id));
         self.set(segments);
+        self.damaged.store(damaged, Ordering::SeqCst);
         Ok(())
     }
 
@@ -162,10 +173,20 @@ impl Index {
 
     /// Stored bytes of all packs, each counted once; places that do not parse are left out.
     pub(crate) fn stored_len(&self) -> u64 {
+        self.packs().iter().map(|pack| pack.stored_len).sum()
+    }
+
+    /// All packs that it names, each once; what does not parse is left out.
+    pub(crate) fn packs(&self) -> Vec<PackInfo> {
         let segments = self.segments();
         let packs = segments.iter().flat_map(|open| open.segment.packs().flatten());
-        let lengths: HashMap<_, _> = packs.map(|pack| (pack.id, pack.stored_len)).collect();
-        lengths.values().sum()
+        let by_id: HashMap<_, _> = packs.map(|pack| (pack.id, pack)).collect();
+        by_id.into_values().collect()
+    }
+
+    /// Whether the last reload had to go on without a segment.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::SeqCst)
     }
 
     /// All places of a chunk, from every segment.

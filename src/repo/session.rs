@@ -7,7 +7,7 @@
 //! A session is shared by threads: any of them may code a block and [`Session::write_block`] it;
 //! the thread that fills a pack stores it, outside of all locks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use crate::codec::compress::BlockEncoder;
 use crate::codec::random;
 use crate::format::index::SegmentBuilder;
 use crate::format::{
-    Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackKind, Snapshot, SnapshotId,
-    Time, limits,
+    Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
+    SnapshotId, Time, limits,
 };
 
 use super::Repository;
@@ -54,6 +54,10 @@ pub struct Session<'r> {
     open: [Mutex<Option<PackBuilder>>; 2],
     unindexed: Mutex<Vec<FinishedPack>>,
     beats: Mutex<(u64, Instant)>,
+    /// Packs that the index names and the storage does not have, or not whole.
+    missing: HashSet<PackId>,
+    /// Whether there are packs that the index does not name: a segment may be lost.
+    unindexed_packs: bool,
     failed: AtomicBool,
     added_chunks: AtomicU64,
     added_plain: AtomicU64,
@@ -63,7 +67,7 @@ pub struct Session<'r> {
 impl<'r> Session<'r> {
     /// Announces a writer, then looks at what may be relied on. `now` goes into the beat.
     pub fn begin(repo: &'r Repository, writer: Writer, now: Time) -> Result<Self> {
-        let session = Self {
+        let mut session = Self {
             repo,
             id: SnapshotId(random()?),
             writer,
@@ -71,17 +75,46 @@ impl<'r> Session<'r> {
             open: [Mutex::new(None), Mutex::new(None)],
             unindexed: Mutex::default(),
             beats: Mutex::new((0, Instant::now())),
+            missing: HashSet::new(),
+            unindexed_packs: false,
             failed: AtomicBool::new(false),
             added_chunks: AtomicU64::new(0),
             added_plain: AtomicU64::new(0),
             added_stored: AtomicU64::new(0),
         };
         session.put_beat(0, now)?;
-        // Prune's records first, the index after: never the other way round.
-        session.refuse_prune_records()?;
-        // What only a damaged segment knows is written again.
+        match session.look() {
+            Ok((missing, unindexed_packs)) => {
+                session.missing = missing;
+                session.unindexed_packs = unindexed_packs;
+                Ok(session)
+            }
+            Err(err) => {
+                session.end();
+                Err(err)
+            }
+        }
+    }
+
+    /// Learns what may be relied on: prune's records first, the index after, never the other way
+    /// round. What only a damaged segment knows counts as absent, and so does what lies in a pack
+    /// that is not there whole: it is written again.
+    fn look(&self) -> Result<(HashSet<PackId>, bool)> {
+        self.refuse_prune_records()?;
+        let (repo, mut there) = (self.repo, HashMap::new());
         repo.index().reload(repo.storage(), repo.vault(), true)?;
-        Ok(session)
+        for kind in [PackKind::Data, PackKind::Meta] {
+            let (packs, _) = repo.stored_packs(kind)?;
+            there.extend(packs.into_iter().map(|pack| (pack.id, pack.len)));
+        }
+        let mut missing = repo.index().packs();
+        let named = missing.iter().filter(|pack| there.contains_key(&pack.id)).count();
+        let unindexed_packs = named < there.len();
+        missing.retain(|pack| there.get(&pack.id) != Some(&pack.stored_len));
+        for pack in &missing {
+            tracing::error!("pack {} is not there whole; what it held is written again", pack.id);
+        }
+        Ok((missing.into_iter().map(|pack| pack.id).collect(), unindexed_packs))
     }
 
     /// The session's id, which the snapshot will have.
@@ -115,8 +148,8 @@ impl<'r> Session<'r> {
         Ok(self.repo.storage().put_new(&object, &bytes)?)
     }
 
-    /// Says that the session lives, when a quarter of the time-out has passed.
-    fn beat_when_due(&self) -> Result<()> {
+    /// Says that the session lives, when a quarter of the time-out has passed. Cheap otherwise.
+    pub fn beat_when_due(&self) -> Result<()> {
         let number = {
             let mut beats = lock(&self.beats);
             if beats.1.elapsed() < SESSION_TIMEOUT / 4 {
@@ -139,10 +172,25 @@ impl<'r> Session<'r> {
     pub fn claim(&self, id: &ChunkId) -> Result<bool> {
         let [a, ..] = id.0;
         let Some(shard) = self.claims.get(usize::from(a) % CLAIM_SHARDS) else { return Ok(true) };
-        if lock(shard).contains(id) || self.repo.index().contains(id)? {
+        if lock(shard).contains(id) || self.has_chunk(id) {
             return Ok(false);
         }
         Ok(lock(shard).insert(*id))
+    }
+
+    /// Whether the repository has a chunk in a place that can be relied on.
+    #[must_use]
+    pub fn has_chunk(&self, id: &ChunkId) -> bool {
+        // A damaged record is as good as none.
+        let places = self.repo.index().places(id).unwrap_or_default();
+        places.iter().any(|place| !self.missing.contains(&place.pack.id))
+    }
+
+    /// Whether something that the index should know or have is not there, so that what a snapshot
+    /// refers to must be looked at chunk by chunk.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        !self.missing.is_empty() || self.unindexed_packs || self.repo.index().is_damaged()
     }
 
     /// Codes and appends a block; stores the pack when it is full. Empty drafts are ignored.
@@ -267,6 +315,15 @@ impl<'r> Session<'r> {
 
     /// Flushes and commits. `describe` gets the session's id and what was added.
     pub fn commit(self, describe: impl FnOnce(SnapshotId, Added) -> Snapshot) -> Result<Snapshot> {
+        let result = self.try_commit(describe);
+        match result {
+            Ok(_) => self.end(),
+            Err(_) => self.abandon(),
+        }
+        result
+    }
+
+    fn try_commit(&self, describe: impl FnOnce(SnapshotId, Added) -> Snapshot) -> Result<Snapshot> {
         self.flush()?;
         let snapshot = describe(self.id, self.added());
         let commit = Commit::Snapshot(Box::new(snapshot.clone()));
@@ -283,7 +340,6 @@ impl<'r> Session<'r> {
             }
             result => result?,
         }
-        self.end();
         Ok(snapshot)
     }
 

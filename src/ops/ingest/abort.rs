@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::format::{Trouble, limits};
+use crate::localfs::LocalError;
 use crate::ops::error::{OpError, Result};
 use crate::progress::Progress;
 
@@ -67,6 +68,17 @@ impl<'a> Abort<'a> {
         if troubles.len() < limits::TROUBLES_MAX && bytes <= TROUBLES_BYTES_MAX {
             self.troubles_bytes.store(bytes, Ordering::Relaxed);
             troubles.push(Trouble { path: path.to_vec(), what });
+        }
+    }
+
+    /// Lists an entry that could not be opened or inspected.
+    pub(super) fn lost(&self, path: &[u8], err: &LocalError) {
+        if err.is_not_found() {
+            self.trouble(path, "vanished while it was ingested");
+        } else if err.is_other_kind() {
+            self.trouble(path, "replaced by another kind while it was ingested");
+        } else {
+            self.trouble(path, format!("cannot {}: {}", err.action, err.source));
         }
     }
 

@@ -3,12 +3,12 @@
 use crossbeam_channel::Receiver;
 
 use crate::format::{Body, Leaf, Node, Owner};
-use crate::localfs::Found;
+use crate::localfs::Owners;
 use crate::ops::error::{OpError, Result};
 use crate::repo::{DirectoryWriter, PageWriter};
 
 use super::abort::Abort;
-use super::ticket::Outcome;
+use super::ticket::Reading;
 use super::walk::Event;
 
 /// A directory whose entries are still coming.
@@ -23,6 +23,7 @@ struct Open {
 pub(super) fn run(
     events: &Receiver<Event>,
     pages: &mut PageWriter<'_, '_>,
+    owners: &Owners,
     abort: &Abort<'_>,
 ) -> Result<Leaf> {
     let mut stack = Vec::new();
@@ -31,7 +32,7 @@ pub(super) fn run(
         if abort.is_set() {
             continue;
         }
-        match take(event, &mut stack, pages) {
+        match take(event, &mut stack, pages, owners) {
             Ok(done) => root = root.or(done),
             Err(err) => abort.fail(err),
         }
@@ -45,25 +46,19 @@ fn take(
     event: Event,
     stack: &mut Vec<Open>,
     pages: &mut PageWriter<'_, '_>,
+    owners: &Owners,
 ) -> Result<Option<Leaf>> {
     match event {
         Event::Enter(node, owner) => {
             stack.push(Open { node: *node, owner, writer: DirectoryWriter::default() });
         }
-        Event::Entry(mut node, owner, ticket) => {
-            let present = match ticket {
-                None => true,
-                Some(ticket) => match ticket.wait() {
-                    Some(Outcome::Read { file, found, unstable }) => {
-                        refresh(&mut node, &found);
-                        node.unstable = unstable;
-                        node.body = Body::File(*file);
-                        true
-                    }
-                    Some(Outcome::Lost) | None => false,
-                },
-            };
-            if let Some(open) = stack.last_mut().filter(|_| present) {
+        Event::Entry(mut node, mut owner, ticket) => {
+            if let Some(ticket) = ticket {
+                let Some(reading) = ticket.wait() else { return Ok(None) };
+                take_over(&mut node, &reading);
+                owner = owners.owner(reading.found.uid, reading.found.gid);
+            }
+            if let Some(open) = stack.last_mut() {
                 open.writer.push(*node, &owner, pages)?;
             }
         }
@@ -79,11 +74,20 @@ fn take(
     Ok(None)
 }
 
-/// The file's attributes when it was opened: those that belong to what was read.
-fn refresh(node: &mut Node, found: &Found) {
+/// What was read belongs together: content, attributes, times. Of the walker's node only name and
+/// links stay, and the links only while it is still the same inode.
+fn take_over(node: &mut Node, reading: &Reading) {
+    let Reading { file, found, xattrs, unstable } = reading;
+    if node.inode != found.inode || node.btime != found.btime {
+        node.link = None;
+    }
     node.mode = found.mode;
     node.mtime = found.mtime;
     node.ctime = found.ctime;
+    node.atime = node.atime.map(|_| found.atime);
     node.btime = found.btime;
     node.inode = found.inode;
+    node.xattrs.clone_from(xattrs);
+    node.unstable = *unstable;
+    node.body = Body::File(file.clone());
 }

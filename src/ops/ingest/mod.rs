@@ -15,6 +15,7 @@
 mod abort;
 mod assemble;
 mod excludes;
+mod links;
 mod pipeline;
 mod plan;
 mod read;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 pub use excludes::ExcludeOptions;
 
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
+use crate::fsutil;
 use crate::progress::Progress;
 use crate::repo::{Repository, Session, Writer};
 
@@ -143,13 +145,24 @@ pub fn run(
         Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
         Input::Stream(stream) => Plan::stream(&stream.name)?,
     };
-    let parent = if options.force { None } else { find_parent(repo, options, &plan)? };
     if options.dry_run {
+        let parent = find_parent(repo, options, &plan)?;
         let tally = pipeline::dry_run(repo, &input, options, &plan, parent.as_ref(), &abort)?;
         return Ok(report(None, parent.as_ref(), tally, &abort, Added::default(), started));
     }
+    if let Err(err) = fsutil::raise_nofile_limit() {
+        tracing::debug!("cannot raise the limit of open files: {err}");
+    }
+    // The session first: from then on a prune leaves alone what the parent refers to.
     let writer = Writer { host: options.host.clone(), pid: std::process::id() };
     let session = Session::begin(repo, writer, now)?;
+    let parent = match find_parent(repo, options, &plan) {
+        Ok(parent) => parent,
+        Err(err) => {
+            session.abandon();
+            return Err(err);
+        }
+    };
     let head = Head::new(options, &plan, parent.as_ref(), now);
     let result = pipeline::run(repo, &session, input, options, &plan, parent.as_ref(), &abort);
     let (root, tally) = match result {
@@ -218,6 +231,9 @@ fn find_parent(
     options: &IngestOptions,
     plan: &Plan,
 ) -> Result<Option<Snapshot>> {
+    if options.force {
+        return Ok(None);
+    }
     let list = repo.snapshots()?;
     for damaged in &list.damaged {
         tracing::warn!("{damaged}; it is not used as a parent");

@@ -50,8 +50,10 @@ pub(super) fn dry_run(
     if matches!(input, Input::Stream(_)) {
         return Ok(Tally { files_new: 1, ..Tally::default() });
     }
+    let owners = Owners::new();
     let tally = std::thread::scope(|scope| {
-        let walk = || walk(repo, options, plan, parent, abort, None);
+        let owners = &owners;
+        let walk = move || walk(repo, None, options, plan, parent, abort, owners, None);
         let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
         let handle = thread.spawn_scoped(scope, walk).map_err(no_thread)?;
         handle.join().unwrap_or(Err(OpError::Panicked))
@@ -92,7 +94,11 @@ fn run_paths<'r>(
     let level = options.compression_level;
     let (batch_in, batches) = bounded::<Batch>(sizes.batches);
     let (event_in, events) = bounded(sizes.events);
+    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let owners = &Owners::new();
     std::thread::scope(|scope| {
+        // Ends with this closure, so that a walker never waits for an assembler that is gone.
+        let events = events;
         let coders = spawn_coders(scope, session, level, &sizes, abort);
         for _ in 0..sizes.threads {
             let (batches, blocks) = (batches.clone(), coders.clone());
@@ -104,11 +110,13 @@ fn run_paths<'r>(
         let outlets = Outlets { events: event_in, batches: batch_in };
         let walker = std::thread::Builder::new().stack_size(WALKER_STACK);
         let walker = walker
-            .spawn_scoped(scope, || walk(repo, options, plan, parent, abort, Some(outlets)))
+            .spawn_scoped(scope, move || {
+                walk(repo, Some(session), options, plan, parent, abort, owners, Some(outlets))
+            })
             .map_err(no_thread)?;
-        let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
         let mut pages = PageWriter::new(session, encoder);
-        let root = assemble::run(&events, &mut pages, abort);
+        let root = assemble::run(&events, &mut pages, owners, abort);
+        drop(events);
         let tally = walker.join().unwrap_or(Err(OpError::Panicked));
         Ok((tally?, root?))
     })
@@ -123,14 +131,16 @@ fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
 
 fn walk(
     repo: &Repository,
+    session: Option<&Session<'_>>,
     options: &IngestOptions,
     plan: &Plan,
     parent: Option<&Snapshot>,
     abort: &Abort<'_>,
+    owners: &Owners,
     outlets: Option<Outlets>,
 ) -> Result<Tally> {
     let root = parent.map(Repository::root);
-    let result = Walker::new(repo, options, abort, outlets)
+    let result = Walker::new(repo, options, abort, owners, session, outlets)
         .and_then(|walker| walker.run(&plan.root, &plan.tree, root.as_ref()));
     if result.is_err() {
         // The assembler must not take an unfinished tree for a whole one.
@@ -183,7 +193,7 @@ fn read_batches(
     let mut reader = Reader::new(repo, session, abort, blocks, level)?;
     for batch in batches {
         if !abort.is_set() {
-            batch.read(|job| reader.file(&job));
+            batch.read(|job| reader.file(job));
         }
     }
     if abort.is_set() { Ok(()) } else { reader.finish() }
@@ -206,9 +216,11 @@ fn run_stream<'r>(
         let file = reader.stream(source)?;
         reader.finish()?;
         Ok::<_, OpError>(file)
-    })?;
+    });
+    // The producer is waited for whatever happened; what failed first is what is said.
+    let finished = finish().map_err(OpError::Input);
     abort.verdict()?;
-    finish().map_err(OpError::Input)?;
+    let (file, ()) = (file?, finished?);
     let now = options.time.unwrap_or_else(crate::clock::now);
     let bytes = file.size;
     let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;

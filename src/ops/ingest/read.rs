@@ -4,30 +4,41 @@
 //! marked. Holes are found by `SEEK_DATA` and stored as holes.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use crate::codec::{BlockEncoder, Chunker, Cutter, ReadChunks};
 use crate::format::{ChunkClass, Content, Extent, File, limits};
-use crate::localfs::{Found, LocalError, SourceFile};
+use crate::localfs::{self, Found, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
 use crate::repo::{BlockDraft, ExtentsWriter, PageWriter, RepoError, Repository, Session};
 
 use super::abort::Abort;
-use super::ticket::{FileJob, Outcome};
+use super::ticket::{FileJob, Reading};
 
 /// Files with more holes than this get no hash of their whole content: hashing the zeroes of a
 /// terabyte would take minutes.
 const HASHED_HOLES_MAX: u64 = 4 << 30;
+/// Longer than a tick of any kernel's clock (10 ms at 100 Hz).
+const TICK: Duration = Duration::from_millis(20);
 /// Zeroes for hashing holes.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Why reading stopped.
 enum Stop {
+    /// The name is gone, or stands for something else.
+    Open(LocalError),
     /// The source failed: a trouble.
     Source(io::Error),
     /// The repository failed, or the user stopped it: the end.
     Fatal(OpError),
+}
+
+impl From<LocalError> for Stop {
+    fn from(err: LocalError) -> Self {
+        Self::Open(err)
+    }
 }
 
 impl From<RepoError> for Stop {
@@ -92,64 +103,63 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// Reads one file; troubles are listed here.
-    pub(super) fn file(&mut self, job: &FileJob) -> Outcome {
+    pub(super) fn file(&mut self, job: FileJob) -> Option<Reading> {
         if self.abort.is_set() {
-            return Outcome::Lost;
+            return None;
         }
+        let path = job.path.clone();
         match self.read_stable(job) {
-            Ok(outcome) => {
+            Ok(reading) => {
                 self.abort.progress().done(1, 0);
-                outcome
+                return Some(reading);
             }
-            Err(Stop::Source(err)) => {
-                self.abort.trouble(&job.path, format!("cannot read: {err}"));
-                Outcome::Lost
-            }
-            Err(Stop::Fatal(err)) => {
-                self.abort.fail(err);
-                Outcome::Lost
-            }
+            Err(Stop::Open(err)) => self.abort.lost(&path, &err),
+            Err(Stop::Source(err)) => self.abort.trouble(&path, format!("cannot read: {err}")),
+            Err(Stop::Fatal(err)) => self.abort.fail(err),
         }
+        None
     }
 
-    fn read_stable(&mut self, job: &FileJob) -> Result<Outcome, Stop> {
-        let mut last = None;
-        for _ in 0..2 {
-            let source = match SourceFile::open(&job.dir, &job.name) {
-                Ok(source) => source,
-                Err(err) => return Ok(self.lost(job, &err)),
-            };
-            let found = *source.found();
-            let file = self.read_file(&source)?;
-            if !source.changed_since(&found).map_err(Stop::Source)? {
-                return Ok(Outcome::Read { file: Box::new(file), found, unstable: false });
-            }
-            last = Some((Box::new(file), found));
-        }
-        self.abort.trouble(&job.path, "changed while it was read");
-        Ok(last.map_or(Outcome::Lost, |(file, found)| Outcome::Read {
-            file,
-            found,
-            unstable: true,
-        }))
-    }
-
-    fn lost(&self, job: &FileJob, err: &LocalError) -> Outcome {
-        let what = if err.is_not_found() {
-            "vanished while it was ingested".to_owned()
-        } else if err.is_other_kind() {
-            "replaced by another kind while it was ingested".to_owned()
-        } else {
-            format!("cannot {}: {}", err.action, err.source)
+    fn read_stable(&mut self, job: FileJob) -> Result<Reading, Stop> {
+        let FileJob { dir, name, path, pinned } = job;
+        let mut source = match pinned {
+            Some(source) => source,
+            None => SourceFile::open(&dir, &name)?,
         };
-        self.abort.trouble(&job.path, what);
-        Outcome::Lost
+        let has_names = source.found().nlink > 1;
+        let first = self.read_once(&source, &path)?;
+        if !first.unstable {
+            return Ok(first);
+        }
+        // Another file may have the name by now; an inode with further names is taken as itself.
+        source = if has_names { source.again()? } else { SourceFile::open(&dir, &name)? };
+        let second = self.read_once(&source, &path)?;
+        if second.unstable {
+            self.abort.trouble(&path, "changed while it was read");
+        }
+        Ok(second)
     }
 
-    fn read_file(&mut self, source: &SourceFile) -> Result<File, Stop> {
+    /// Content and attributes from one descriptor; unstable if anything changed meanwhile.
+    fn read_once(&mut self, source: &SourceFile, path: &[u8]) -> Result<Reading, Stop> {
+        let found = *source.found();
+        wait_for_tick(&found);
+        let (file, short) = self.read_file(source)?;
+        let xattrs = localfs::read_xattrs_fd(source).unwrap_or_else(|err| {
+            self.abort.trouble(path, format!("cannot {}: {}", err.action, err.source));
+            Vec::new()
+        });
+        let unstable = short || source.changed_since(&found).map_err(Stop::Source)?;
+        Ok(Reading { file, found, xattrs, unstable })
+    }
+
+    /// Reads all of a file; also whether it ended before its size.
+    fn read_file(&mut self, source: &SourceFile) -> Result<(File, bool), Stop> {
         let found = source.found();
         if found.size <= limits::INLINE_MAX as u64 {
-            return self.read_inline(source, found);
+            let file = self.read_inline(source, found)?;
+            let short = file.size < found.size;
+            return Ok((file, short));
         }
         // Before anything is read: pages that read-ahead brought in make ext4 call what is only
         // preallocated data.
@@ -163,13 +173,11 @@ impl<'s, 'r> Reader<'s, 'r> {
             let reader = RangeReader { source, at: range.start, end: range.end };
             self.chunks(&mut assembly, reader)?;
             if assembly.size < range.end {
-                break; // cut short meanwhile; the check for changes will tell
+                return Ok((self.finish_file(assembly)?, true));
             }
         }
-        if assembly.size < found.size && !source.changed_since(found).map_err(Stop::Source)? {
-            self.hole(&mut assembly, found.size)?;
-        }
-        self.finish_file(assembly)
+        self.hole(&mut assembly, found.size)?;
+        Ok((self.finish_file(assembly)?, false))
     }
 
     fn read_inline(&self, source: &SourceFile, found: &Found) -> Result<File, Stop> {
@@ -240,6 +248,7 @@ impl<'s, 'r> Reader<'s, 'r> {
         };
         let read = self.chunks(&mut assembly, stream);
         read.and_then(|()| self.finish_file(assembly)).map_err(|stop| match stop {
+            Stop::Open(err) => err.into(),
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
         })
@@ -256,6 +265,19 @@ impl Assembly {
             data: 0,
             hashed: holes <= HASHED_HOLES_MAX,
         }
+    }
+}
+
+/// A write within the tick of the file system's clock that the last one fell into leaves no trace in
+/// its times. So reading starts only once that tick is over: what is written from then on shows.
+fn wait_for_tick(found: &Found) {
+    let now = crate::clock::now();
+    let age = i128::from(now.secs - found.ctime.secs) * 1_000_000_000 + i128::from(now.nanos)
+        - i128::from(found.ctime.nanos);
+    if let Ok(age) = u64::try_from(age)
+        && let Some(rest) = TICK.checked_sub(Duration::from_nanos(age))
+    {
+        std::thread::sleep(rest);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Tickets: how the assembler gets what the readers found, in the walker's order.
 //!
-//! One ticket stands for a batch of files. Whatever happens to the batch (read, given up, dropped
-//! with its queue), its ticket is fulfilled, so the assembler never waits for ever.
+//! Each file that must be read has one. Whatever happens to its batch (read, given up, dropped with
+//! its queue), its tickets are fulfilled, so the assembler never waits for ever.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use crate::format::File;
-use crate::localfs::{Dir, Found};
+use crate::format::{File, Xattr};
+use crate::localfs::{Dir, Found, SourceFile};
 
 /// A file that must be read.
 pub(super) struct FileJob {
@@ -14,73 +14,63 @@ pub(super) struct FileJob {
     pub(super) name: Vec<u8>,
     /// Path in the snapshot, for messages.
     pub(super) path: Vec<u8>,
+    /// The file itself where it has several names: whatever becomes of this name meanwhile, the
+    /// others stand for this inode.
+    pub(super) pinned: Option<SourceFile>,
 }
 
-/// What reading a file gave.
+/// What reading a file gave. All of it belongs together: it was taken from one descriptor, and
+/// nothing changed while it was (or `unstable` says so).
 #[derive(Clone)]
-pub(super) enum Outcome {
-    /// Its content, and its attributes when it was opened.
-    Read { file: Box<File>, found: Found, unstable: bool },
-    /// Nothing that can be stored; the trouble is listed.
-    Lost,
+pub(super) struct Reading {
+    pub(super) file: File,
+    pub(super) found: Found,
+    pub(super) xattrs: Vec<Xattr>,
+    pub(super) unstable: bool,
 }
 
-#[derive(Default)]
-struct Shared {
-    outcomes: Mutex<Option<Vec<Outcome>>>,
-    ready: Condvar,
-}
+/// `None`: nothing that can be stored; the trouble is listed.
+type Cell = Arc<OnceLock<Option<Arc<Reading>>>>;
 
-impl Shared {
-    fn fulfil(&self, outcomes: Vec<Outcome>) {
-        let mut slot = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(outcomes);
-        self.ready.notify_all();
-    }
-}
-
-/// The assembler's half: one file of a batch.
+/// The assembler's half.
 #[derive(Clone)]
-pub(super) struct Ticket {
-    shared: Arc<Shared>,
-    number: usize,
-}
+pub(super) struct Ticket(Cell);
 
 impl Ticket {
-    /// Waits until the batch was read. `None` where it was given up.
-    pub(super) fn wait(&self) -> Option<Outcome> {
-        let mut slot = self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(outcomes) = &*slot {
-                return outcomes.get(self.number).cloned();
-            }
-            slot = self.shared.ready.wait(slot).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Waits until the file was read.
+    pub(super) fn wait(&self) -> Option<Arc<Reading>> {
+        self.0.wait().clone()
     }
 }
 
 /// The readers' half: files to read in a row, so that neighbours share blocks.
 #[derive(Default)]
 pub(super) struct Batch {
-    jobs: Vec<FileJob>,
+    jobs: Vec<(FileJob, Cell)>,
     bytes: u64,
-    shared: Arc<Shared>,
+    directories: usize,
 }
 
 /// Files and bytes after which a batch goes to the readers: about one block.
 const JOBS_MAX: usize = 64;
 const BYTES_MAX: u64 = 512 << 10;
+/// Directories after which it does: each job holds its directory open.
+const DIRECTORIES_MAX: usize = 16;
 
 impl Batch {
     pub(super) fn push(&mut self, job: FileJob, bytes: u64) -> Ticket {
-        let number = self.jobs.len();
-        self.jobs.push(job);
+        let same = self.jobs.last().is_some_and(|(last, _)| Arc::ptr_eq(&last.dir, &job.dir));
+        self.directories += usize::from(!same) + usize::from(job.pinned.is_some());
+        let cell = Cell::default();
+        self.jobs.push((job, Arc::clone(&cell)));
         self.bytes += bytes;
-        Ticket { shared: Arc::clone(&self.shared), number }
+        Ticket(cell)
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.jobs.len() >= JOBS_MAX || self.bytes >= BYTES_MAX
+        self.jobs.len() >= JOBS_MAX
+            || self.bytes >= BYTES_MAX
+            || self.directories >= DIRECTORIES_MAX
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,15 +78,30 @@ impl Batch {
     }
 
     /// Reads every file and fulfils the tickets.
-    pub(super) fn read(mut self, mut read: impl FnMut(FileJob) -> Outcome) {
-        let outcomes = std::mem::take(&mut self.jobs).into_iter().map(&mut read).collect();
-        self.shared.fulfil(outcomes);
+    pub(super) fn read(mut self, mut read: impl FnMut(FileJob) -> Option<Reading>) {
+        for (job, cell) in std::mem::take(&mut self.jobs) {
+            let filled = Fill(cell);
+            let reading = read(job).map(Arc::new);
+            // Nobody else fills it.
+            let _ = filled.0.set(reading);
+        }
+    }
+}
+
+/// Fulfils a ticket even where reading panics.
+struct Fill(Cell);
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        // After `set` this does nothing.
+        let _ = self.0.set(None);
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // After `read` this does nothing: the first outcomes stay.
-        self.shared.fulfil(Vec::new());
+        for (_, cell) in self.jobs.drain(..) {
+            drop(Fill(cell));
+        }
     }
 }

@@ -3,20 +3,21 @@
 //! It keeps pace with the parent snapshot's directories as it goes (both are sorted), so an
 //! unchanged file costs one `statx`, and takes its node over as it stands.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::format::{Body, ChunkClass, Content, File, HardLink, Kind, Node, Owner};
-use crate::localfs::{self, Dir, Found, LocalError, Owners};
+use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner};
+use crate::localfs::{self, Dir, Found, LocalError, Owners, SourceFile};
 use crate::ops::error::Result;
-use crate::repo::{Entries, NodeRef, Repository};
+use crate::repo::{Entries, NodeRef, Repository, Session};
 
 use super::IngestOptions;
 use super::abort::Abort;
 use super::excludes::Excluder;
+use super::links::{Linked, Links};
 use super::plan::Branch;
 use super::ticket::{Batch, FileJob, Ticket};
 
@@ -46,14 +47,6 @@ pub(super) struct Tally {
     pub(super) others: u64,
     pub(super) excluded: u64,
     pub(super) bytes: u64,
-}
-
-/// What is known of an inode with several names until the last of them was met.
-struct Linked {
-    names_left: u32,
-    node: Node,
-    owner: Owner,
-    ticket: Option<Ticket>,
 }
 
 /// One directory's entries in the parent snapshot, followed in step.
@@ -86,12 +79,11 @@ pub(super) struct Walker<'a> {
     options: &'a IngestOptions,
     abort: &'a Abort<'a>,
     excluder: Excluder<'a>,
-    owners: Owners,
+    owners: &'a Owners,
+    session: Option<&'a Session<'a>>,
     outlets: Option<Outlets>,
     batch: Batch,
-    linked: HashMap<(u64, u64), Linked>,
-    /// Devices in the order met: their numbers differ from boot to boot, their order rarely.
-    devices: Vec<u64>,
+    links: Links,
     path: Vec<u8>,
     tally: Tally,
 }
@@ -110,6 +102,8 @@ impl<'a> Walker<'a> {
         repo: &'a Repository,
         options: &'a IngestOptions,
         abort: &'a Abort<'a>,
+        owners: &'a Owners,
+        session: Option<&'a Session<'a>>,
         outlets: Option<Outlets>,
     ) -> Result<Self> {
         Ok(Self {
@@ -117,11 +111,11 @@ impl<'a> Walker<'a> {
             options,
             abort,
             excluder: Excluder::new(&options.excludes)?,
-            owners: Owners::new(),
+            owners,
+            session,
             outlets,
             batch: Batch::default(),
-            linked: HashMap::new(),
-            devices: Vec::new(),
+            links: Links::default(),
             path: Vec::new(),
             tally: Tally::default(),
         })
@@ -176,13 +170,7 @@ impl<'a> Walker<'a> {
     }
 
     fn trouble(&self, err: &LocalError) {
-        if err.is_not_found() {
-            self.abort.trouble(&self.path, "vanished while it was ingested");
-        } else if err.is_other_kind() {
-            self.abort.trouble(&self.path, "replaced by another kind while it was ingested");
-        } else {
-            self.abort.trouble(&self.path, format!("cannot {}: {}", err.action, err.source));
-        }
+        self.abort.lost(&self.path, err);
     }
 
     fn children(&mut self, place: &Place<'_>, prior: Option<&Node>) {
@@ -305,6 +293,10 @@ impl<'a> Walker<'a> {
                 }
             }
         }
+        // An ingest that finds nothing new stores nothing, and lives all the same.
+        if let Some(Err(err)) = self.session.map(Session::beat_when_due) {
+            self.abort.fail(err.into());
+        }
         self.send(Event::Leave);
     }
 
@@ -315,123 +307,168 @@ impl<'a> Walker<'a> {
         } else {
             self.tally.others += 1;
         }
-        if found.nlink > 1 && self.known_link(name, found) {
-            return;
+        if found.nlink > 1
+            && let Some(linked) = self.links.known(found)
+        {
+            return self.further_name(name, found, linked);
         }
         let known = prior.is_some();
-        let prior = prior.filter(|prior| self.is_unchanged(prior, found));
+        let taken = match prior.filter(|prior| self.is_unchanged(prior, found)) {
+            Some(prior) => self.keep(place, &prior, name, found).map(|node| (node, *found, None)),
+            None => self.fresh(place, name, found, known),
+        };
+        let (mut node, found, ticket) = match taken {
+            Ok(taken) => taken,
+            Err(err) => return self.trouble(&err),
+        };
+        node.link = self.links.group(&found);
+        if let Err(what) = node.check() {
+            return self.abort.trouble(&self.path, what);
+        }
         let owner = self.owners.owner(found.uid, found.gid);
-        let mut node = match &prior {
-            Some(prior) => self.keep(prior, name, found),
-            None => match self.fresh(place, name, found) {
-                Ok(node) => node,
-                Err(err) => return self.trouble(&err),
-            },
-        };
-        node.link = self.link(found);
-        let ticket = match (&prior, found.kind) {
-            (None, Kind::File) => {
-                let count =
-                    if known { &mut self.tally.files_changed } else { &mut self.tally.files_new };
-                *count += 1;
-                self.file(place, name, found)
-            }
-            (Some(_), Kind::File) => {
-                self.tally.files_unchanged += 1;
-                self.abort.progress().done(1, to_read(found));
-                None
-            }
-            _ => None,
-        };
         if found.nlink > 1 {
-            let linked = Linked {
-                names_left: found.nlink - 1,
-                node: node.clone(),
-                owner: owner.clone(),
-                ticket: ticket.clone(),
-            };
-            self.linked.insert((found.device, found.inode), linked);
+            self.links.remember(found, &node, &owner, ticket.as_ref());
         }
         self.send(Event::Entry(Box::new(node), owner, ticket));
     }
 
     /// A further name of an inode that was met before: its content is not read again.
-    fn known_link(&mut self, name: &[u8], found: &Found) -> bool {
-        let key = (found.device, found.inode);
-        let Some(linked) = self.linked.get_mut(&key) else { return false };
-        linked.names_left = linked.names_left.saturating_sub(1);
-        let (ticket, owner) = (linked.ticket.clone(), linked.owner.clone());
-        let mut node = linked.node.clone();
+    fn further_name(&mut self, name: &[u8], found: &Found, linked: Linked) {
+        let Linked { mut node, owner, ticket, .. } = linked;
         node.name = name.to_vec();
-        if linked.names_left == 0 {
-            self.linked.remove(&key);
-        }
         if found.kind == Kind::File {
             self.tally.files_unchanged += 1;
             self.abort.progress().done(1, to_read(found));
         }
         self.send(Event::Entry(Box::new(node), owner, ticket));
-        true
     }
 
     fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
         if self.options.force || prior.unstable || Kind::of(&prior.body) != found.kind {
             return false;
         }
-        let size = match &prior.body {
+        let body = match &prior.body {
             Body::File(file) => file.size == found.size && self.is_stored(file),
             Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
                 (*major, *minor) == found.rdev
             }
+            // Another target needs another inode, which only the ctime tells for sure.
+            Body::Symlink { .. } => prior.ctime == found.ctime,
             _ => true,
         };
-        size && prior.mtime == found.mtime
+        body && prior.mtime == found.mtime
             && (self.options.ignore_ctime || prior.ctime == found.ctime)
             && (self.options.ignore_inode || prior.inode == found.inode)
     }
 
     /// Whether the repository still has what the parent's node refers to; else it is read again.
+    /// Where nothing is known to be missing, the node's own list tells enough.
     fn is_stored(&self, file: &File) -> bool {
         let Content::Extents { extents, .. } = &file.content else { return true };
-        extents.iter().all(|e| e.is_hole() || self.repo.has_chunk(&e.id).unwrap_or(false))
+        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
+            return false;
+        }
+        !self.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
     }
 
-    /// The parent's node as it is now. With an equal ctime its extended attributes are the same.
-    fn keep(&self, prior: &NodeRef, name: &[u8], found: &Found) -> Node {
+    fn has_chunk(&self, id: &ChunkId) -> bool {
+        match self.session {
+            Some(session) => session.has_chunk(id),
+            None => self.repo.has_chunk(id).unwrap_or(false),
+        }
+    }
+
+    fn has_all_chunks(&self, file: &File) -> bool {
+        let mut offset = 0;
+        while offset < file.size {
+            match self.repo.extent_at(file, offset) {
+                Ok(Some(placed))
+                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
+                {
+                    offset = placed.offset + placed.extent.len;
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The parent's node as it is now. With an equal ctime its attributes are the same.
+    fn keep(
+        &mut self,
+        place: &Place<'_>,
+        prior: &NodeRef,
+        name: &[u8],
+        found: &Found,
+    ) -> Result<Node, LocalError> {
         let mut node = Node::clone(prior);
+        if prior.ctime != found.ctime {
+            node.xattrs = localfs::read_xattrs(&place.dir, name)?;
+        }
         node.name = name.to_vec();
         node.mode = found.mode;
         node.ctime = found.ctime;
         node.inode = found.inode;
         node.atime = self.options.keep_atime.then_some(found.atime);
-        node
+        if found.kind == Kind::File {
+            self.tally.files_unchanged += 1;
+            self.abort.progress().done(1, to_read(found));
+        }
+        Ok(node)
     }
 
-    fn fresh(&mut self, place: &Place<'_>, name: &[u8], found: &Found) -> Result<Node, LocalError> {
+    /// A node that the parent does not have as it is now. A file goes to the readers, which take
+    /// everything from one descriptor; what is known of it here only stands in.
+    fn fresh(
+        &mut self,
+        place: &Place<'_>,
+        name: &[u8],
+        found: &Found,
+        known: bool,
+    ) -> Result<(Node, Found, Option<Ticket>), LocalError> {
         let mut node = self.node(name, found);
+        if found.kind == Kind::File {
+            let count =
+                if known { &mut self.tally.files_changed } else { &mut self.tally.files_new };
+            *count += 1;
+            node.body = empty_file();
+            return self.file(place, name, found).map(|(found, ticket)| (node, found, ticket));
+        }
         node.xattrs = localfs::read_xattrs(&place.dir, name)?;
         let (major, minor) = found.rdev;
         node.body = match found.kind {
             Kind::Symlink => Body::Symlink { target: localfs::read_link(&place.dir, name)? },
-            Kind::Fifo => Body::Fifo,
             Kind::Socket => Body::Socket,
             Kind::CharDevice => Body::CharDevice { major, minor },
             Kind::BlockDevice => Body::BlockDevice { major, minor },
-            Kind::File | Kind::Directory => empty_file(),
+            Kind::Fifo | Kind::File | Kind::Directory => Body::Fifo,
         };
-        Ok(node)
+        Ok((node, *found, None))
     }
 
     /// Hands a file to the readers.
-    fn file(&mut self, place: &Place<'_>, name: &[u8], found: &Found) -> Option<Ticket> {
-        self.outlets.as_ref()?;
-        let job =
-            FileJob { dir: Arc::clone(&place.dir), name: name.to_vec(), path: self.path.clone() };
+    fn file(
+        &mut self,
+        place: &Place<'_>,
+        name: &[u8],
+        found: &Found,
+    ) -> Result<(Found, Option<Ticket>), LocalError> {
+        if self.outlets.is_none() {
+            return Ok((*found, None));
+        }
+        // Its other names stand for this inode, whatever becomes of this name meanwhile.
+        let pinned = match found.nlink {
+            0 | 1 => None,
+            _ => Some(SourceFile::open(&place.dir, name)?),
+        };
+        let found = pinned.as_ref().map_or(*found, |source| *source.found());
+        let (dir, path) = (Arc::clone(&place.dir), self.path.clone());
+        let job = FileJob { dir, name: name.to_vec(), path, pinned };
         let ticket = self.batch.push(job, found.size);
         if self.batch.is_full() {
             self.flush();
         }
-        Some(ticket)
+        Ok((found, Some(ticket)))
     }
 
     fn node(&mut self, name: &[u8], found: &Found) -> Node {
@@ -449,23 +486,6 @@ impl<'a> Walker<'a> {
             unstable: false,
             body: Body::Fifo,
         }
-    }
-
-    fn link(&mut self, found: &Found) -> Option<HardLink> {
-        if found.nlink < 2 || found.kind == Kind::Directory {
-            return None;
-        }
-        let known = self.devices.iter().position(|&device| device == found.device);
-        let ordinal = known.unwrap_or_else(|| {
-            self.devices.push(found.device);
-            self.devices.len() - 1
-        });
-        let mut identity = (ordinal as u64).to_le_bytes().to_vec();
-        identity.extend_from_slice(&found.inode.to_le_bytes());
-        let hash = blake3::hash(&identity);
-        let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-        let group = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        Some(HardLink { group, count: found.nlink })
     }
 }
 
