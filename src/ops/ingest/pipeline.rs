@@ -52,8 +52,8 @@ pub(super) fn dry_run(
     }
     let owners = Owners::new();
     let tally = std::thread::scope(|scope| {
-        let owners = &owners;
-        let walk = move || walk(repo, None, options, plan, parent, abort, owners, None);
+        let task = Task { repo, session: None, options, plan, parent, abort, owners: &owners };
+        let walk = move || walk(task, None);
         let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
         let handle = thread.spawn_scoped(scope, walk).map_err(no_thread)?;
         handle.join().unwrap_or(Err(OpError::Panicked))
@@ -96,6 +96,7 @@ fn run_paths<'r>(
     let (event_in, events) = bounded(sizes.events);
     let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
     let owners = &Owners::new();
+    let task = Task { repo, session: Some(session), options, plan, parent, abort, owners };
     std::thread::scope(|scope| {
         // Ends with this closure, so that a walker never waits for an assembler that is gone.
         let events = events;
@@ -109,11 +110,8 @@ fn run_paths<'r>(
         drop((coders, batches));
         let outlets = Outlets { events: event_in, batches: batch_in };
         let walker = std::thread::Builder::new().stack_size(WALKER_STACK);
-        let walker = walker
-            .spawn_scoped(scope, move || {
-                walk(repo, Some(session), options, plan, parent, abort, owners, Some(outlets))
-            })
-            .map_err(no_thread)?;
+        let walker =
+            walker.spawn_scoped(scope, move || walk(task, Some(outlets))).map_err(no_thread)?;
         let mut pages = PageWriter::new(session, encoder);
         let root = assemble::run(&events, &mut pages, owners, abort);
         drop(events);
@@ -129,22 +127,26 @@ fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
     }
 }
 
-fn walk(
-    repo: &Repository,
-    session: Option<&Session<'_>>,
-    options: &IngestOptions,
-    plan: &Plan,
-    parent: Option<&Snapshot>,
-    abort: &Abort<'_>,
-    owners: &Owners,
-    outlets: Option<Outlets>,
-) -> Result<Tally> {
-    let root = parent.map(Repository::root);
-    let result = Walker::new(repo, options, abort, owners, session, outlets)
-        .and_then(|walker| walker.run(&plan.root, &plan.tree, root.as_ref()));
+/// What every thread of an ingest of paths looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) repo: &'a Repository,
+    /// `None` for a dry run.
+    pub(super) session: Option<&'a Session<'a>>,
+    pub(super) options: &'a IngestOptions,
+    pub(super) plan: &'a Plan,
+    pub(super) parent: Option<&'a Snapshot>,
+    pub(super) abort: &'a Abort<'a>,
+    pub(super) owners: &'a Owners,
+}
+
+fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {
+    let root = task.parent.map(Repository::root);
+    let result = Walker::new(task, outlets)
+        .and_then(|walker| walker.run(&task.plan.root, &task.plan.tree, root.as_ref()));
     if result.is_err() {
         // The assembler must not take an unfinished tree for a whole one.
-        abort.fail(OpError::Interrupted);
+        task.abort.fail(OpError::Interrupted);
     }
     result
 }

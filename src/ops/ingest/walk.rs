@@ -18,6 +18,7 @@ use super::IngestOptions;
 use super::abort::Abort;
 use super::excludes::Excluder;
 use super::links::{Linked, Links};
+use super::pipeline::Task;
 use super::plan::Branch;
 use super::ticket::{Batch, FileJob, Ticket};
 
@@ -98,14 +99,8 @@ struct Place<'p> {
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn new(
-        repo: &'a Repository,
-        options: &'a IngestOptions,
-        abort: &'a Abort<'a>,
-        owners: &'a Owners,
-        session: Option<&'a Session<'a>>,
-        outlets: Option<Outlets>,
-    ) -> Result<Self> {
+    pub(super) fn new(task: Task<'a>, outlets: Option<Outlets>) -> Result<Self> {
+        let Task { repo, session, options, abort, owners, .. } = task;
         Ok(Self {
             repo,
             options,
