@@ -300,7 +300,7 @@ fn check(parent: &Dir, name: &[u8], wanted: &Entry, links: &mut HashMap<u64, u64
     match &wanted.item {
         Item::Symlink(target) => assert_eq!(&localfs::read_link(parent, name).unwrap(), target),
         Item::Special(body) => {
-            assert_eq!(found.kind, Kind::of_node(body));
+            assert_eq!(found.kind, Kind::of(body));
             if let Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } = body {
                 assert_eq!(found.rdev, (*major, *minor));
             }
