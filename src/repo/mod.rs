@@ -32,7 +32,7 @@ pub use pack::BlockDraft;
 pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{
-    DirectoryWriter, Entries, LeafAt, NodeRef, Page, PutPage, WrittenDirectory,
+    DirectoryWriter, Entries, LeafAt, NodeRef, Page, PageAt, PutPage, WrittenDirectory,
 };
 pub use verify::{IndexCheck, PackCheck, StoredPack};
 
@@ -219,6 +219,11 @@ impl Repository {
     /// One page of a directory.
     pub fn page(&self, id: &ChunkId) -> Result<Page> {
         self.trees.page(id)
+    }
+
+    /// One page on the way down a directory: it must keep what the pages above it promise.
+    pub fn page_at(&self, at: &PageAt) -> Result<Page> {
+        self.trees.page_at(at)
     }
 
     /// The entry of that name in the directory whose top page is `page`.
