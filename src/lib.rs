@@ -37,8 +37,9 @@
 //!   `snapshots/<S>` is the commit. Whatever stops a writer, what was committed stays readable.
 //! - Bytes from storage are hostile until checked: lengths are capped before they are allocated,
 //!   and no byte of content leaves [`repo`] before it was compared with its chunk's id.
-//! - Nothing is loaded on opening: the index is searched in mapped files.
-//! - No lock is held over I/O, except one per cached block for those who want that very block.
+//! - Nothing is loaded on opening: the index is searched in mapped cache files.
+//! - No lock is held over I/O, except one per cached block for those who want that very block, and
+//!   the index's for those who reload it.
 //! - Damage is an error that names the object, on the mount `EIO`; never a panic, never other bytes.
 //!
 //! # Decisions that differ from the first design

@@ -39,12 +39,15 @@ fn the_child_serves_until_unmounted() {
     mounted.wait().unwrap();
 }
 
+/// A variable that every test process has.
+const HIDDEN: &str = "CARGO_PKG_NAME";
+
 fn start(world: &World, mountpoint: &Path) -> Launched {
     let log = world.folder.path().join("log");
     let paths = [&world.repository(), mountpoint, &log];
     let secret = paths.map(|path| path.as_os_str().as_bytes()).join(&0);
     let args = [CHILD, "--exact", "--ignored", "--nocapture"].map(OsString::from);
-    launch(args, &secret).unwrap()
+    launch(args, &secret, [HIDDEN]).unwrap()
 }
 
 #[test]
@@ -55,6 +58,9 @@ fn launch_returns_once_the_mount_can_be_used() {
     assert_eq!(fs::read(world.latest("f")).unwrap(), b"x");
     let process = PathBuf::from(format!("/proc/{pid}"));
     assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    let environment = fs::read(process.join("environ")).unwrap();
+    let told = |name| environment.split(|&byte| byte == 0).any(|it| it.starts_with(name));
+    assert!(std::env::var_os(HIDDEN).is_some() && !told(HIDDEN.as_bytes()));
     // Told before it lets go, so that a slow log cannot delay the user.
     let log = world.folder.path().join("log");
     eventually(|| fs::read_link(process.join("fd/2")).is_ok_and(|to| to == log));

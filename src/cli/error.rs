@@ -197,9 +197,6 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
         E::Evicted { .. } => {
             (Exit::Failed, "run it again: what it stored is used, not written anew".into())
         }
-        E::Cache { .. } => {
-            (Exit::Failed, "--cache-dir names another folder, --no-cache does without".into())
-        }
         E::TooLarge { .. } | E::Codec(_) | E::SessionFailed { .. } => return Some(Verdict::bare(Exit::Failed)),
     };
     Some(Verdict { exit, hint: Some(hint) })

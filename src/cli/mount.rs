@@ -79,7 +79,8 @@ impl Mount {
 
     fn launch(&self, cx: &mut Context) -> anyhow::Result<Exit> {
         let secret = secrets::to_pipe(cx.secret()?.as_ref());
-        match launch(self.arguments(cx)?, &secret)? {
+        let hidden = secrets::ENVIRONMENT.into_iter().chain([secrets::NEW_PASSPHRASE]);
+        match launch(self.arguments(cx)?, &secret, hidden)? {
             Launched::Ready { pid } => {
                 let whole = std::path::absolute(&self.mountpoint);
                 report(cx, whole.as_ref().unwrap_or(&self.mountpoint), pid)?;

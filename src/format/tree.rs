@@ -323,7 +323,7 @@ impl Leaf {
             }
             return self.check_node(node);
         }
-        if self.nodes.len() > limits::PAGE_ENTRIES_MAX {
+        if self.nodes.is_empty() || self.nodes.len() > limits::PAGE_ENTRIES_MAX {
             return Err(format!("page of {} nodes", self.nodes.len()));
         }
         for node in &self.nodes {

@@ -47,20 +47,29 @@ fn failed<T>(action: &'static str) -> impl FnOnce(io::Error) -> Result<T> {
 }
 
 /// Starts this program again with `args`, gives it `secret`, and waits until it is ready or gone.
+/// It does not get the environment variables `hidden`, those that state secrets: it would show
+/// them in `/proc` for as long as it serves.
 ///
 /// The child must call [`Background::begin`] and later [`Background::ready`]. Paths in `args` must
 /// be absolute where they are used after that.
 ///
 /// # Errors
 /// Where the program cannot be started; the child's own failure is [`Launched::Failed`].
-pub fn launch(args: impl IntoIterator<Item = OsString>, secret: &[u8]) -> Result<Launched> {
-    let mut child = Command::new("/proc/self/exe")
+pub fn launch<'a>(
+    args: impl IntoIterator<Item = OsString>,
+    secret: &[u8],
+    hidden: impl IntoIterator<Item = &'a str>,
+) -> Result<Launched> {
+    let mut command = Command::new("/proc/self/exe");
+    command
         .arg0(std::env::args_os().next().unwrap_or_else(|| "icecore".into()))
         .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .or_else(failed("start the background process"))?;
+        .stdout(Stdio::piped());
+    for name in hidden {
+        command.env_remove(name);
+    }
+    let mut child = command.spawn().or_else(failed("start the background process"))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(secret) {
             // It ended early and says why itself.

@@ -6,6 +6,7 @@
 
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::format::index::Place;
 use crate::format::{ChunkId, ObjectKey, PackId};
@@ -110,13 +111,11 @@ impl ChunkReader {
     /// The verified bytes of a chunk. Where one copy is damaged or gone, the others are tried;
     /// where the index is out of date, it is read again, once.
     pub(crate) fn get(&self, id: &ChunkId) -> Result<Chunk> {
+        let asked = Instant::now();
         match self.get_known(id) {
             Err(err) if err.is_not_found() || matches!(err, RepoError::ChunkMissing { .. }) => {
-                if self.index.reload_if_stale(&*self.storage, &self.vault)? {
-                    self.get_known(id)
-                } else {
-                    Err(err)
-                }
+                self.index.reload_since(asked)?;
+                self.get_known(id)
             }
             result => result,
         }

@@ -112,11 +112,14 @@ impl IndexedPage {
 /// Plain bytes of the extent pages that are kept: enough for the top of many large files.
 const PAGE_BYTES_CACHED: usize = 16 << 20;
 
+/// A page and what its reference says of it, level and length: a page was checked against those.
+type PageKey = (ChunkId, u8, u64);
+
 /// Reads files of one repository.
 #[derive(Debug)]
 pub(crate) struct ContentReader {
     chunks: ChunkReader,
-    pages: Mutex<WeightedLru<ChunkId, Arc<IndexedPage>>>,
+    pages: Mutex<WeightedLru<PageKey, Arc<IndexedPage>>>,
 }
 
 impl ContentReader {
@@ -126,7 +129,8 @@ impl ContentReader {
 
     fn page(&self, extent: &Extent, level: u8) -> Result<Arc<IndexedPage>> {
         let id = extent.id;
-        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let key = (id, level, extent.len);
+        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(page) = cached {
             return Ok(page);
         }
@@ -135,7 +139,7 @@ impl ContentReader {
             .map_err(|err| RepoError::malformed(format!("extent page {id}"), err))?;
         let page = Arc::new(IndexedPage::new(page.extents));
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(
-            id,
+            key,
             Arc::clone(&page),
             bytes.len(),
         );

@@ -115,14 +115,6 @@ pub enum RepoError {
         /// The session.
         session: SnapshotId,
     },
-    /// A local cache folder cannot be used.
-    #[error("cannot use the cache folder {folder}")]
-    Cache {
-        /// The folder.
-        folder: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
     /// The machine cannot do the coding: no randomness, no memory for it.
     #[error(transparent)]
     Codec(#[from] CodecError),

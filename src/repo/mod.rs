@@ -19,6 +19,8 @@ mod vault;
 mod verify;
 mod weighted;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,7 +31,9 @@ pub use keys::{KdfCost, Secret, SlotInfo};
 pub use pack::BlockDraft;
 pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
-pub use trees::{DirectoryWriter, Entries, LeafAt, NodeRef, Page, PutPage, WrittenDirectory};
+pub use trees::{
+    DirectoryWriter, Entries, LeafAt, NodeRef, Page, PageAt, PutPage, WrittenDirectory,
+};
 pub use verify::{IndexCheck, PackCheck, StoredPack};
 
 use crate::codec::aead::{MasterKey, SubKey};
@@ -155,7 +159,7 @@ impl Repository {
         }
         let cache = options.cache.as_ref().and_then(|folder| {
             let folder = folder.join(config.repository.to_string()).join("index");
-            match std::fs::create_dir_all(&folder) {
+            match DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
                 Ok(()) => Some(folder),
                 Err(err) => {
                     tracing::warn!("no cache folder {}: {err}", folder.display());
@@ -164,8 +168,8 @@ impl Repository {
             }
         });
         let vault = Arc::new(Vault::new(&config, master));
-        let index = Arc::new(Index::new(cache));
-        index.reload(&*storage, &vault, true)?;
+        let index = Arc::new(Index::new(Arc::clone(&storage), Arc::clone(&vault), cache));
+        index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
         let chunks = ChunkReader { storage, vault, index, cache };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
@@ -215,6 +219,11 @@ impl Repository {
     /// One page of a directory.
     pub fn page(&self, id: &ChunkId) -> Result<Page> {
         self.trees.page(id)
+    }
+
+    /// One page on the way down a directory: it must keep what the pages above it promise.
+    pub fn page_at(&self, at: &PageAt) -> Result<Page> {
+        self.trees.page_at(at)
     }
 
     /// The entry of that name in the directory whose top page is `page`.

@@ -102,7 +102,7 @@ impl<'r> Session<'r> {
     fn look(&self) -> Result<(HashSet<PackId>, bool)> {
         self.refuse_prune_records()?;
         let (repo, mut there) = (self.repo, HashMap::new());
-        repo.index().reload(repo.storage(), repo.vault(), true)?;
+        repo.index().reload()?;
         for kind in [PackKind::Data, PackKind::Meta] {
             let (packs, _) = repo.stored_packs(kind)?;
             there.extend(packs.into_iter().map(|pack| (pack.id, pack.len)));

@@ -6,9 +6,11 @@
 use crate::format::{
     Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, frame, limits,
 };
+use crate::units::chain;
 
 use super::Repository;
 use super::error::{InObject, RepoError, Result};
+use super::index::is_io;
 use super::trees::NodeRef;
 
 /// Which snapshots a name may mean.
@@ -40,7 +42,7 @@ impl SnapshotFilter {
 pub struct SnapshotList {
     /// Oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Objects that cannot be read; the others are not touched by that.
+    /// Snapshots that cannot be read, because of what they hold or of the medium; the others are not touched by that.
     pub damaged: Vec<RepoError>,
 }
 
@@ -79,7 +81,7 @@ impl Repository {
                 Err(err @ (RepoError::Corrupt { .. } | RepoError::Newer { .. })) => {
                     list.damaged.push(err);
                 }
-                Err(err) if err.is_damage() => list.damaged.push(err),
+                Err(err) if err.is_damage() || is_io(&err) => list.damaged.push(err),
                 Err(err) => return Err(err),
             }
         }
@@ -91,6 +93,12 @@ impl Repository {
     pub fn find_snapshot(&self, name: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
         let mut list = self.snapshots()?;
         list.snapshots.retain(|snapshot| filter.fits(snapshot));
+        if name.starts_with("latest") {
+            for err in &list.damaged {
+                // It may be newer than the one that is taken.
+                tracing::warn!("{}; \"{name}\" is chosen without it", chain(err));
+            }
+        }
         match choose(&list.snapshots, name) {
             Ok(at) => Ok(list.snapshots.swap_remove(at)),
             Err(0) => match list.damaged.into_iter().next() {

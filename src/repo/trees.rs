@@ -202,6 +202,66 @@ pub enum Page {
     Inner(Arc<Vec<PageRef>>),
 }
 
+/// A page on the way down a directory, with what the pages above it promise of its names.
+///
+/// A page that does not keep the promise is damage. So the pages of a directory never overlap, and
+/// a walk over all of them ends: without that a few pages, each listed a thousand times by the one
+/// above, would make a directory that nobody can read to its end.
+#[derive(Debug, Clone)]
+pub struct PageAt {
+    /// The page.
+    pub id: ChunkId,
+    level: u8,
+    /// Its first name; the top page may begin with any.
+    first: Option<Vec<u8>>,
+    /// All its names are below this one.
+    end: Option<Vec<u8>>,
+}
+
+impl PageAt {
+    /// The top page of a directory.
+    #[must_use]
+    pub const fn top(id: ChunkId) -> Self {
+        Self { id, level: 0, first: None, end: None }
+    }
+
+    /// The pages that this one lists, where these are its `refs`.
+    pub fn below<'a>(&'a self, refs: &'a [PageRef]) -> impl DoubleEndedIterator<Item = Self> + 'a {
+        (0..refs.len()).filter_map(|at| self.child(refs, at))
+    }
+
+    fn child(&self, refs: &[PageRef], at: usize) -> Option<Self> {
+        let child = refs.get(at)?;
+        let end = refs.get(at + 1).map(|next| next.first.clone()).or_else(|| self.end.clone());
+        let first = Some(child.first.clone());
+        Some(Self { id: child.page, level: self.level + 1, first, end })
+    }
+
+    fn check(&self, page: &Page) -> Result<()> {
+        let ends = match page {
+            Page::Leaf(leaf) => {
+                leaf.nodes.first().zip(leaf.nodes.last()).map(|(a, z)| (&a.name, &z.name))
+            }
+            Page::Inner(_) if self.level >= limits::PAGE_LEVELS_MAX => {
+                return self.fail("pages are nested too deep");
+            }
+            Page::Inner(refs) => refs.first().zip(refs.last()).map(|(a, z)| (&a.first, &z.first)),
+        };
+        let Some((first, last)) = ends else { return self.fail("it lists nothing") };
+        if self.first.as_ref().is_some_and(|promised| promised != first) {
+            return self.fail("its first name is not the one that the page above states");
+        }
+        if self.end.as_ref().is_some_and(|end| end <= last) {
+            return self.fail("its names go beyond those of the page after it");
+        }
+        Ok(())
+    }
+
+    fn fail(&self, what: &str) -> Result<()> {
+        Err(RepoError::corrupt(format!("tree page {}", self.id), what))
+    }
+}
+
 /// A leaf of a directory, found by the position of an entry in it.
 #[derive(Debug, Clone)]
 pub struct LeafAt {
@@ -246,70 +306,71 @@ impl Trees {
         Ok(page)
     }
 
+    /// The same on the way down a directory.
+    pub(crate) fn page_at(&self, at: &PageAt) -> Result<Page> {
+        let page = self.page(&at.id)?;
+        at.check(&page)?;
+        Ok(page)
+    }
+
     /// The entry of that name in the directory whose top page is `page`.
     pub(crate) fn lookup(&self, page: Option<ChunkId>, name: &[u8]) -> Result<Option<NodeRef>> {
-        let Some(mut id) = page else { return Ok(None) };
-        for _ in 0..=limits::PAGE_LEVELS_MAX {
-            match self.page(&id)? {
+        let Some(mut at) = page.map(PageAt::top) else { return Ok(None) };
+        loop {
+            match self.page_at(&at)? {
                 Page::Leaf(leaf) => {
                     let found = leaf.nodes.binary_search_by(|n| n.name.as_slice().cmp(name)).ok();
-                    return Ok(found.and_then(|at| NodeRef::new(leaf, Some(id), at)));
+                    return Ok(found.and_then(|number| NodeRef::new(leaf, Some(at.id), number)));
                 }
                 Page::Inner(refs) => {
                     let after = refs.partition_point(|page| page.first.as_slice() <= name);
-                    let Some(below) = after.checked_sub(1).and_then(|at| refs.get(at)) else {
-                        return Ok(None);
-                    };
-                    id = below.page;
+                    let below = after.checked_sub(1).and_then(|number| at.child(&refs, number));
+                    let Some(below) = below else { return Ok(None) };
+                    at = below;
                 }
             }
         }
-        Err(too_deep(&id))
     }
 
     /// The leaf that holds the entry at `position` (in name order, from 0); `None` past the end.
     pub(crate) fn leaf_at(&self, page: Option<ChunkId>, position: u64) -> Result<Option<LeafAt>> {
-        let Some(mut id) = page else { return Ok(None) };
+        let Some(mut at) = page.map(PageAt::top) else { return Ok(None) };
         let mut first = 0;
-        for level in 0..=limits::PAGE_LEVELS_MAX {
-            match self.page(&id)? {
+        loop {
+            match self.page_at(&at)? {
                 Page::Leaf(leaf) => {
                     let holds = position - first < leaf.nodes.len() as u64;
-                    if !holds && level > 0 {
+                    if !holds && at.level > 0 {
                         let what = "lists fewer entries than the page above it counts";
-                        return Err(RepoError::corrupt(format!("tree page {id}"), what));
+                        return Err(RepoError::corrupt(format!("tree page {}", at.id), what));
                     }
-                    return Ok(holds.then_some(LeafAt { leaf, page: id, first }));
+                    return Ok(holds.then_some(LeafAt { leaf, page: at.id, first }));
                 }
                 Page::Inner(refs) => {
-                    let below = refs.iter().find(|below| {
+                    let number = refs.iter().position(|below| {
                         let holds = position - first < below.entries;
                         first += if holds { 0 } else { below.entries };
                         holds
                     });
+                    let below = number.and_then(|number| at.child(&refs, number));
                     let Some(below) = below else { return Ok(None) };
-                    id = below.page;
+                    at = below;
                 }
             }
         }
-        Err(too_deep(&id))
     }
 
     /// All entries in name order, page by page.
     pub(crate) fn entries(&self, page: Option<ChunkId>) -> Entries<'_> {
-        Entries { trees: self, stack: page.map(|id| (id, 0)).into_iter().collect(), leaf: None }
+        Entries { trees: self, stack: page.map(PageAt::top).into_iter().collect(), leaf: None }
     }
-}
-
-fn too_deep(id: &ChunkId) -> RepoError {
-    RepoError::corrupt(format!("tree page {id}"), "pages are nested too deep")
 }
 
 /// Entries of one directory; a page is read when its first entry is asked for.
 #[derive(Debug)]
 pub struct Entries<'t> {
     trees: &'t Trees,
-    stack: Vec<(ChunkId, u8)>,
+    stack: Vec<PageAt>,
     leaf: Option<(Arc<Leaf>, ChunkId, usize)>,
 }
 
@@ -323,13 +384,10 @@ impl Entries<'_> {
                 }
                 self.leaf = None;
             }
-            let Some((id, level)) = self.stack.pop() else { return Ok(None) };
-            match self.trees.page(&id)? {
-                Page::Leaf(leaf) => self.leaf = Some((leaf, id, 0)),
-                Page::Inner(_) if level >= limits::PAGE_LEVELS_MAX => return Err(too_deep(&id)),
-                Page::Inner(refs) => {
-                    self.stack.extend(refs.iter().rev().map(|below| (below.page, level + 1)));
-                }
+            let Some(at) = self.stack.pop() else { return Ok(None) };
+            match self.trees.page_at(&at)? {
+                Page::Leaf(leaf) => self.leaf = Some((leaf, at.id, 0)),
+                Page::Inner(refs) => self.stack.extend(at.below(&refs).rev()),
             }
         }
     }

@@ -239,19 +239,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Looks at the index again; a damaged segment is an error.
-    pub fn reload_index(&self) -> Result<()> {
-        self.index().reload(self.storage(), self.vault(), false)
-    }
-
     /// Every place of a chunk that the index knows.
     pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<Place>> {
         self.index().places(id)
-    }
-
-    /// Kind and id of the pack that holds a chunk according to the index.
-    pub fn place_of(&self, id: &ChunkId) -> Result<Option<(PackKind, PackId)>> {
-        let places = self.index().places(id)?;
-        Ok(places.first().map(|place| (place.pack.kind, place.pack.id)))
     }
 }

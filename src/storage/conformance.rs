@@ -14,7 +14,6 @@ pub(crate) fn check(storage: &dyn Storage) {
         assert!(storage.len(&key).unwrap_err().is_not_found());
         assert!(storage.read_at(&key, 0, 0).unwrap_err().is_not_found());
         assert!(storage.get(&key, 9).unwrap_err().is_not_found());
-        assert!(storage.file(&key).unwrap_err().is_not_found());
     }
     for folder in Folder::ALL {
         assert_eq!(storage.list(folder).unwrap(), []);

@@ -10,7 +10,6 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     sync::{
         Mutex, PoisonError,
@@ -187,11 +186,6 @@ impl<S: Storage> Storage for FaultStorage<S> {
             Way::Cut(When::Before | When::Torn) => {}
         }
         Err(self.injected("delete", key))
-    }
-
-    fn file(&self, key: &ObjectKey) -> Result<Option<File>, StorageError> {
-        self.check_read(key)?;
-        self.inner.file(key)
     }
 }
 

@@ -341,10 +341,6 @@ impl Storage for LocalStorage {
         drop(open);
         self.remove(key).map_err(|err| self.object_error("delete", key, err))
     }
-
-    fn file(&self, key: &ObjectKey) -> Result<Option<File>, StorageError> {
-        Ok(Some(self.open_object(key)?.file))
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -129,10 +129,6 @@ impl Storage for MemoryStorage {
             None => Err(StorageError::NotFound { object: *key }),
         }
     }
-
-    fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError> {
-        self.object(key).map(|_| None)
-    }
 }
 
 #[cfg(test)]

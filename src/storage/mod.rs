@@ -141,9 +141,6 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// Removes an object; `NotFound` where it is not there.
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
-
-    /// The object as a local file, for mapping; `None` where the storage is not local.
-    fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError>;
 }
 
 impl<T: Storage + ?Sized> Storage for Arc<T> {
@@ -173,9 +170,5 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         (**self).delete(key)
-    }
-
-    fn file(&self, key: &ObjectKey) -> Result<Option<std::fs::File>, StorageError> {
-        (**self).file(key)
     }
 }

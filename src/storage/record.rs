@@ -2,10 +2,7 @@
 //!
 //! The log has what was asked, whether or not it succeeded, in the order in which it was asked.
 
-use std::{
-    fs::File,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Listed, Storage, StorageError};
 use crate::format::{Folder, ObjectKey};
@@ -32,8 +29,6 @@ pub enum Operation {
     List(Folder),
     /// `delete`.
     Delete(ObjectKey),
-    /// `file`.
-    File(ObjectKey),
 }
 
 impl Operation {
@@ -45,8 +40,7 @@ impl Operation {
             | Self::Get(key, _)
             | Self::ReadAt { key, .. }
             | Self::Len(key)
-            | Self::Delete(key)
-            | Self::File(key) => Some(key),
+            | Self::Delete(key) => Some(key),
             Self::List(_) => None,
         }
     }
@@ -54,7 +48,7 @@ impl Operation {
     /// Whether this reads an object's bytes.
     #[must_use]
     pub const fn is_read(&self) -> bool {
-        matches!(self, Self::Get(..) | Self::ReadAt { .. } | Self::File(_))
+        matches!(self, Self::Get(..) | Self::ReadAt { .. })
     }
 }
 
@@ -129,11 +123,6 @@ impl<S: Storage> Storage for RecordStorage<S> {
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         self.log().push(Operation::Delete(*key));
         self.inner.delete(key)
-    }
-
-    fn file(&self, key: &ObjectKey) -> Result<Option<File>, StorageError> {
-        self.log().push(Operation::File(*key));
-        self.inner.file(key)
     }
 }
 

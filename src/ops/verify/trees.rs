@@ -11,7 +11,7 @@ use crate::format::{Body, ChunkId, Extent, File, PackId, Snapshot, SnapshotId};
 use crate::ops::path::joined;
 use crate::ops::{OpError, Result};
 use crate::progress::Progress;
-use crate::repo::{Page, RepoError, Repository, StoredPack};
+use crate::repo::{Page, PageAt, RepoError, Repository, StoredPack};
 
 use super::VerifyReport;
 
@@ -37,7 +37,7 @@ pub(super) struct TreeCheck<'a> {
 /// A page on the way down.
 struct Open {
     page: ChunkId,
-    below: Vec<ChunkId>,
+    below: Vec<PageAt>,
     whole: bool,
 }
 
@@ -73,14 +73,14 @@ impl<'a> TreeCheck<'a> {
         if let Some(&known) = self.whole.get(&root) {
             return Ok(known);
         }
-        let mut stack = vec![self.open(root)];
+        let mut stack = vec![self.open(&PageAt::top(root))];
         loop {
             self.check_interrupted()?;
             let Some(top) = stack.last_mut() else { return Ok(true) };
             if let Some(below) = top.below.pop() {
-                match self.whole.get(&below) {
+                match self.whole.get(&below.id) {
                     Some(&whole) => top.whole &= whole,
-                    None => stack.push(self.open(below)),
+                    None => stack.push(self.open(&below)),
                 }
                 continue;
             }
@@ -94,15 +94,15 @@ impl<'a> TreeCheck<'a> {
     }
 
     /// Reads a page and checks its files.
-    fn open(&mut self, page: ChunkId) -> Open {
+    fn open(&mut self, at: &PageAt) -> Open {
         self.report.pages += 1;
-        let mut open = Open { page, below: Vec::new(), whole: true };
-        match self.repo.page(&page) {
+        let mut open = Open { page: at.id, below: Vec::new(), whole: true };
+        match self.repo.page_at(at) {
             Err(err) => {
                 self.report.damage(&err);
                 open.whole = false;
             }
-            Ok(Page::Inner(refs)) => open.below.extend(refs.iter().map(|below| below.page)),
+            Ok(Page::Inner(refs)) => open.below.extend(at.below(&refs)),
             Ok(Page::Leaf(leaf)) => {
                 for node in &leaf.nodes {
                     match &node.body {
@@ -114,7 +114,9 @@ impl<'a> TreeCheck<'a> {
                                 open.whole = false;
                             }
                         }
-                        Body::Directory { page, .. } => open.below.extend(*page),
+                        Body::Directory { page, .. } => {
+                            open.below.extend(page.map(PageAt::top));
+                        }
                         _ => {}
                     }
                 }
@@ -162,22 +164,24 @@ impl<'a> TreeCheck<'a> {
 
     /// Lists the paths of a snapshot that are not whole.
     fn name(&mut self, snapshot: SnapshotId, root: ChunkId) -> Result<()> {
-        let mut stack = vec![(b"/".to_vec(), root)];
-        while let Some((path, page)) = stack.pop() {
+        let mut stack = vec![(b"/".to_vec(), PageAt::top(root))];
+        while let Some((path, at)) = stack.pop() {
             self.check_interrupted()?;
-            if self.whole.get(&page) == Some(&true) {
+            if self.whole.get(&at.id) == Some(&true) {
                 continue;
             }
-            match self.repo.page(&page) {
+            match self.repo.page_at(&at) {
                 Err(err) => self.report.affect(snapshot, &path, &err),
                 Ok(Page::Inner(refs)) => {
-                    stack.extend(refs.iter().rev().map(|below| (path.clone(), below.page)));
+                    stack.extend(at.below(&refs).rev().map(|below| (path.clone(), below)));
                 }
                 Ok(Page::Leaf(leaf)) => {
                     for node in leaf.nodes.iter().rev() {
                         let below = joined(&path, &node.name);
                         match &node.body {
-                            Body::Directory { page: Some(page), .. } => stack.push((below, *page)),
+                            Body::Directory { page: Some(page), .. } => {
+                                stack.push((below, PageAt::top(*page)));
+                            }
                             Body::File(file) => {
                                 if let Err(err) = self.file(file) {
                                     self.report.affect(snapshot, &below, &err);
