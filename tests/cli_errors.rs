@@ -240,3 +240,80 @@ fn interrupted_is_exit_130() {
     };
     assert_eq!(code, Some(130));
 }
+
+#[test]
+fn init_never_goes_over_objects_without_their_config() {
+    let sandbox = Sandbox::plain();
+    let (repository, _) = prepared(&sandbox);
+    let config = fs::read(repository.join("config")).unwrap();
+    fs::remove_file(repository.join("config")).unwrap();
+    for arguments in [&["init", "--plain", "repository"][..], &["-r", "repository", "snapshots"]] {
+        let output = sandbox.icecore().args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains("its config is missing"), "{said}");
+    }
+    fs::write(repository.join("config"), config).unwrap();
+    sandbox.icecore().args(["-r", "repository", "verify"]).assert().success();
+}
+
+#[test]
+fn cached_index_that_rots_is_fetched_again() {
+    let sandbox = Sandbox::plain();
+    let (_, source) = prepared(&sandbox);
+    let cached = sandbox.path().join("cache");
+    let mut files = vec![cached];
+    let mut flipped = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(29) {
+            let mut bad = whole.clone();
+            bad[at] ^= 0x10;
+            fs::write(&path, bad).unwrap();
+            let mut cat = sandbox.icecore();
+            let file = format!("latest:{}", source.canonicalize().unwrap().join("file").display());
+            cat.args(["-r", "repository", "cat"]).arg(file).assert().success();
+            flipped += 1;
+        }
+        assert_eq!(fs::read(&path).unwrap(), whole, "it is whole again");
+    }
+    assert!(flipped > 5, "{flipped}");
+}
+
+#[test]
+fn a_path_that_is_not_there_does_not_stop_the_others() {
+    let sandbox = Sandbox::plain();
+    let (_, source) = prepared(&sandbox);
+    fs::write(sandbox.path().join("list"), format!("gone\n{}\n", source.display())).unwrap();
+    let ingest = |arguments: &[&str]| {
+        let output =
+            sandbox.icecore().args(["-r", "repository", "ingest"]).args(arguments).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = ingest(&["--files-from", "list"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("gone"), "{said}");
+    assert_eq!(ingest(&["gone"]).0, Some(1), "nothing at all is a failure");
+    assert_eq!(ingest(&["--", source.to_str().unwrap()]).0, Some(0));
+    assert_eq!(ingest(&[]).0, Some(2));
+    let (code, _) = ingest(&["-n", "--command", "dump", "--", "touch", "was-run"]);
+    assert_eq!((code, sandbox.path().join("was-run").exists()), (Some(0), false));
+}
+
+#[test]
+fn files_that_state_no_size_are_read_to_their_end() {
+    let sandbox = Sandbox::plain();
+    prepared(&sandbox);
+    sandbox
+        .icecore()
+        .args(["-r", "repository", "ingest", "-q", "/proc/version"])
+        .assert()
+        .success();
+    let cat = sandbox.icecore().args(["-r", "repository", "cat", "latest:/proc/version"]).output();
+    assert_eq!(cat.unwrap().stdout, fs::read("/proc/version").unwrap());
+}

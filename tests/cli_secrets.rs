@@ -197,3 +197,21 @@ fn keys_are_added_changed_and_removed_but_for_the_last() {
     with("two").args(["key", "remove", "zzzz"]).assert().code(1);
     assert_eq!(keys(&mut with("two")).len(), 1);
 }
+
+#[test]
+fn a_slot_of_another_repository_is_no_key_of_this_one() {
+    let sandbox = Sandbox::new();
+    for name in ["one", "two"] {
+        sandbox.icecore().args(["init", "-q", name]).assert().success();
+    }
+    let slot = |name: &str| {
+        let keys = sandbox.path().join(name).join("keys");
+        fs::read_dir(keys).unwrap().next().unwrap().unwrap()
+    };
+    let (own, foreign) = (slot("one").file_name().into_string().unwrap(), slot("two"));
+    fs::copy(foreign.path(), sandbox.path().join("one/keys").join(foreign.file_name())).unwrap();
+    let remove = sandbox.icecore().args(["-r", "one", "key", "remove", &own]).output().unwrap();
+    assert_eq!(remove.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&remove.stderr).contains("the last one"));
+    sandbox.icecore().args(["-r", "one", "snapshots"]).assert().success();
+}

@@ -129,6 +129,7 @@ fn in_repository(err: RepoError, path: &Path) -> anyhow::Error {
     use RepoError as E;
     match err {
         E::NoRepository { .. }
+        | E::ConfigMissing { .. }
         | E::KeyNeeded { .. }
         | E::NotEncrypted { .. }
         | E::WrongKey { .. } => err.into(),

@@ -72,7 +72,7 @@ pub(crate) fn show(err: &anyhow::Error, json: bool) -> Exit {
         return Exit::Done;
     }
     let Verdict { exit, hint } = verdict(err);
-    let message = chain(err);
+    let message = crate::report::text::escaped(chain(err).as_bytes()).into_owned();
     if json {
         let error = json!({ "message": message, "hint": hint, "exit_code": exit.code() });
         talk(&document(json!({ "error": error })).to_string());
@@ -164,6 +164,12 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
             );
             (Exit::NoRepository, hint)
         }
+        E::ConfigMissing { .. } => (
+            Exit::Damage,
+            "put the file `config` back from a copy of the repository; a new repository needs an \
+             empty folder"
+                .into(),
+        ),
         E::RepositoryExists { location } => {
             (Exit::Failed, format!("use it: icecore -r {location} ingest …"))
         }

@@ -39,7 +39,7 @@ Examples:
   find /data -newer mark -print0 | icecore -r /backup ingest --files-from -")]
 pub(crate) struct Ingest {
     /// What to take, each with all below it
-    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "stdin", "command"])]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -180,7 +180,7 @@ impl Ingest {
             dry_run: self.dry_run,
             own: own(Path::new(&repo.location()), cx.global.cache().as_deref()),
         };
-        let input = input(self.input, self.paths, self.program)?;
+        let input = input(self.input, self.paths, self.program, self.dry_run)?;
         let bar = cx.bar("ingesting");
         let done = ingest::run(&repo, input, &options, &bar, cx.interrupt.flag());
         drop(bar);
@@ -205,9 +205,10 @@ fn input(
     options: InputOptions,
     mut paths: Vec<PathBuf>,
     program: Vec<OsString>,
+    dry_run: bool,
 ) -> anyhow::Result<Input> {
     if let Some(name) = options.command {
-        return command(name, &program);
+        return command(name, &program, dry_run);
     }
     if let Some(name) = options.stdin {
         let finish = Box::new(|| Ok(()));
@@ -218,6 +219,9 @@ fn input(
     paths.extend(program.into_iter().map(PathBuf::from));
     if let Some(file) = &options.files_from {
         paths.extend(listed(file)?);
+    } else if paths.is_empty() {
+        let hint = "name paths, or give --files-from, --stdin or --command";
+        return Err(CliError::usage("nothing to ingest").hint(hint).into());
     }
     Ok(Input::Paths { base: options.directory, paths })
 }
@@ -242,10 +246,14 @@ fn split_paths(bytes: &[u8]) -> Vec<PathBuf> {
     paths.map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))).collect()
 }
 
-fn command(name: OsString, program: &[OsString]) -> anyhow::Result<Input> {
+fn command(name: OsString, program: &[OsString], dry_run: bool) -> anyhow::Result<Input> {
     let Some((first, arguments)) = program.split_first() else {
         return Err(CliError::usage("--command needs a command after --").into());
     };
+    if dry_run {
+        let (reader, finish) = (Box::new(std::io::empty()), Box::new(|| Ok(())));
+        return Ok(Input::Stream(Stream { name: name.into_vec(), reader, finish }));
+    }
     let shown = first.display().to_string();
     let mut child = Command::new(first)
         .args(arguments)

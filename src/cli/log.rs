@@ -1,6 +1,6 @@
 //! Where the library's log lines go: standard error, above the progress bar.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -23,6 +23,7 @@ pub(crate) fn start(verbose: u8, quiet: bool) {
         .with_env_filter(filter)
         .with_writer(|| AboveProgress)
         .with_target(verbose > 1)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .finish();
     // Only a second call fails, and then the first one logs.

@@ -14,9 +14,11 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
+use crate::ops::OpError;
 use crate::repo::Secret;
 
 use super::error::CliError;
+use super::exit::Exit;
 use super::global::SecretOptions;
 
 /// A key file with fewer bytes is more likely a mistake than a key.
@@ -217,8 +219,41 @@ fn can_ask() -> bool {
 }
 
 fn ask(prompt: &str) -> anyhow::Result<Vec<u8>> {
-    let text = rpassword::prompt_password(prompt).context("cannot read the passphrase")?;
-    Ok(text.into_bytes())
+    let _echo = EchoGuard::new()?;
+    match rpassword::prompt_password(prompt) {
+        Ok(text) => Ok(text.into_bytes()),
+        Err(err) if err.kind() == io::ErrorKind::Interrupted => Err(OpError::Interrupted.into()),
+        Err(err) => Err(err).context("cannot read the passphrase"),
+    }
+}
+
+/// While a prompt has the terminal's echo switched off, an interruption must switch it on again:
+/// the shell that started us may not.
+struct EchoGuard(signal_hook::iterator::Handle);
+
+impl EchoGuard {
+    fn new() -> anyhow::Result<Self> {
+        let terminal = File::open("/dev/tty").context("cannot open the terminal")?;
+        let before = rustix::termios::tcgetattr(&terminal).context("cannot ask the terminal")?;
+        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+        let mut signals =
+            signal_hook::iterator::Signals::new(signals).context("cannot take signals")?;
+        let handle = signals.handle();
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                let now = rustix::termios::OptionalActions::Now;
+                let _ = rustix::termios::tcsetattr(&terminal, now, &before);
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        });
+        Ok(Self(handle))
+    }
+}
+
+impl Drop for EchoGuard {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn ask_twice(prompt: &str) -> anyhow::Result<Secret> {

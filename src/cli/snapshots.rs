@@ -56,7 +56,7 @@ pub(crate) struct FilterOptions {
 impl FilterOptions {
     pub(crate) fn filter(self) -> SnapshotFilter {
         let Self { host, tags, source } = self;
-        SnapshotFilter { host, tags, source: source.map(OsStringExt::into_vec) }
+        SnapshotFilter { host, tags, source: source.map(as_recorded) }
     }
 }
 
@@ -115,4 +115,18 @@ fn list_text(snapshots: &[Snapshot]) -> String {
             format!("{}{count}\n", text::table(&header, &[3, 4], rows))
         }
     }
+}
+
+/// A source as snapshots record it: absolute, without a slash at the end.
+fn as_recorded(path: OsString) -> Vec<u8> {
+    // The name of a stream is no path here.
+    let full = match std::path::absolute(&path) {
+        Ok(full) if full.exists() => full.into_os_string(),
+        _ => path,
+    };
+    let mut bytes = full.into_vec();
+    while bytes.len() > 1 && bytes.ends_with(b"/") {
+        bytes.pop();
+    }
+    bytes
 }

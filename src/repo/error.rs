@@ -34,6 +34,12 @@ pub enum RepoError {
         /// The storage.
         location: String,
     },
+    /// There are objects of a repository and no config to read them by.
+    #[error("{location} holds objects of a repository, and its config is missing")]
+    ConfigMissing {
+        /// The storage.
+        location: String,
+    },
     /// There is a repository at that place already.
     #[error("{location} holds a repository already")]
     RepositoryExists {

@@ -168,7 +168,7 @@ impl Repository {
         Ok(slots(self.storage())?
             .into_iter()
             .map(|slot| {
-                let slot = slot?;
+                let slot = self.own(slot?)?;
                 let in_use = match secret {
                     Some(secret) => unwrap(secret, &slot)?.is_some(),
                     None => false,
@@ -176,6 +176,19 @@ impl Repository {
                 Ok(SlotInfo { slot, in_use })
             })
             .collect())
+    }
+
+    /// Lets through what is a slot of this repository: another one's opens nothing here.
+    fn own(&self, slot: KeySlot) -> Result<KeySlot> {
+        if slot.repository == self.config().repository {
+            return Ok(slot);
+        }
+        let what = format!("it belongs to repository {}", slot.repository);
+        Err(RepoError::corrupt(ObjectKey::Key(slot.id), what))
+    }
+
+    fn read_own_slot(&self, id: KeyId) -> Result<KeySlot> {
+        self.own(read_slot(self.storage(), id)?)
     }
 
     /// Adds a slot for another secret.
@@ -199,8 +212,7 @@ impl Repository {
         let (Some(&id), None) = (fitting.next(), fitting.next()) else {
             return Err(RepoError::NoSuchKey { id: prefix.to_owned() });
         };
-        let others_open =
-            ids.iter().any(|&other| other != id && read_slot(self.storage(), other).is_ok());
+        let others_open = ids.iter().any(|&other| other != id && self.read_own_slot(other).is_ok());
         if !others_open {
             return Err(RepoError::LastKey { id: id.to_string() });
         }

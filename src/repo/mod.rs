@@ -39,8 +39,8 @@ pub use verify::{IndexCheck, PackCheck, StoredPack};
 use crate::codec::aead::{MasterKey, SubKey};
 use crate::codec::random;
 use crate::format::{
-    ChunkId, Chunking, Config, File, FrameKind, ObjectKey, RepositoryId, Seal, StoredConfig, frame,
-    limits,
+    ChunkId, Chunking, Config, File, Folder, FrameKind, ObjectKey, RepositoryId, Seal,
+    StoredConfig, frame, limits,
 };
 use crate::storage::Storage;
 
@@ -102,7 +102,7 @@ impl Repository {
     ) -> Result<Config> {
         match storage.len(&ObjectKey::Config) {
             Ok(_) => return Err(RepoError::RepositoryExists { location: storage.location() }),
-            Err(err) if err.is_not_found() => {}
+            Err(err) if err.is_not_found() => refuse_remains(storage)?,
             Err(err) => return Err(err.into()),
         }
         let config = Config {
@@ -113,15 +113,25 @@ impl Repository {
             chunking: options.chunking,
         };
         let mut mac = [0; 32];
+        let mut slot = None;
         if let Some(secret) = secret {
             let master = MasterKey::generate()?;
-            keys::add_slot(storage, config.repository, &master, secret, label, options.cost)?;
+            let (id, cost) = (config.repository, options.cost);
+            slot = Some(keys::add_slot(storage, id, &master, secret, label, cost)?);
             mac = config_mac(&master, &config);
         }
         let stored = StoredConfig { config: config.clone(), mac };
         let bytes = frame::encode(FrameKind::Config, Seal::Plain, &stored.encode());
-        storage.put_new(&ObjectKey::Config, &bytes)?;
-        Ok(config)
+        match storage.put_new(&ObjectKey::Config, &bytes) {
+            // Somebody was faster; our key opens nothing.
+            Err(err) if err.is_already_exists() => {
+                if let Some(slot) = slot {
+                    storage.delete(&ObjectKey::Key(slot))?;
+                }
+                Err(RepoError::RepositoryExists { location: storage.location() })
+            }
+            result => result.map(|()| config).map_err(Into::into),
+        }
     }
 
     /// Reads the config without a key: says whether one is needed.
@@ -130,6 +140,7 @@ impl Repository {
         let max = (limits::CONFIG_MAX + frame::HEADER_LEN) as u64;
         let bytes = match storage.get(&object, max) {
             Err(err) if err.is_not_found() => {
+                refuse_remains(storage)?;
                 return Err(RepoError::NoRepository { location: storage.location() });
             }
             result => result?,
@@ -265,6 +276,18 @@ impl Repository {
     pub fn seek(&self, file: &File, offset: u64, hole: bool) -> Result<Option<u64>> {
         self.content.seek(file, offset, hole)
     }
+}
+
+/// Says so where a config is missing and what it described is there. A lone key slot is what an
+/// interrupted `init` leaves, and no obstacle to the next one.
+fn refuse_remains(storage: &dyn Storage) -> Result<()> {
+    let remains = [Folder::Snapshots, Folder::Index, Folder::Meta, Folder::Data];
+    for folder in remains {
+        if !storage.list(folder)?.is_empty() {
+            return Err(RepoError::ConfigMissing { location: storage.location() });
+        }
+    }
+    Ok(())
 }
 
 fn config_mac(master: &MasterKey, config: &Config) -> [u8; 32] {

@@ -23,6 +23,7 @@ mod ticket;
 mod walk;
 
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -145,6 +146,9 @@ pub fn run(
         Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
         Input::Stream(stream) => Plan::stream(&stream.name)?,
     };
+    for (path, what) in &plan.missing {
+        abort.trouble(path.as_os_str().as_bytes(), what);
+    }
     if options.dry_run {
         let parent = find_parent(repo, options, &plan)?;
         let tally = pipeline::dry_run(repo, &input, options, &plan, parent.as_ref(), &abort)?;

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) tree: Branch,
     /// The sources as the snapshot records them, sorted.
     pub(super) sources: Vec<Source>,
+    /// Paths that were named and cannot be found, and why.
+    pub(super) missing: Vec<(PathBuf, String)>,
 }
 
 impl Plan {
@@ -43,15 +45,27 @@ impl Plan {
             None => PathBuf::from("/"),
         };
         let mut tree = Branch::Only(BTreeMap::new());
-        let mut sources = Vec::new();
+        let (mut sources, mut missing) = (Vec::new(), Vec::new());
+        let mut failure = None;
         for path in paths {
-            let full = if base.is_some() { settle(&root.join(path))? } else { absolute(path)? };
+            let full = if base.is_some() { settle(&root.join(path)) } else { absolute(path) };
+            let full = match full {
+                Ok(full) => full,
+                Err(err) => {
+                    missing.push((path.clone(), crate::units::chain(&err)));
+                    failure.get_or_insert(err);
+                    continue;
+                }
+            };
             let below = full.strip_prefix(&root).map_err(|_| {
                 OpError::Input(format!("{} is not below {}", path.display(), root.display()))
             })?;
             let parts: Vec<&[u8]> = below.iter().map(OsStrExt::as_bytes).collect();
             tree.insert(&parts);
             sources.push(Source { path: full.as_os_str().as_bytes().to_vec() });
+        }
+        if let (true, Some(err)) = (sources.is_empty(), failure) {
+            return Err(err);
         }
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         sources.dedup();
@@ -62,7 +76,7 @@ impl Plan {
                 sources.len()
             )));
         }
-        Ok(Self { root, tree, sources })
+        Ok(Self { root, tree, sources, missing })
     }
 
     /// A snapshot that holds one file of that path.
@@ -70,7 +84,7 @@ impl Plan {
         let mut tree = Branch::Only(BTreeMap::new());
         tree.insert(&stream_parts(name)?);
         let sources = vec![Source { path: name.to_vec() }];
-        Ok(Self { root: PathBuf::from("/"), tree, sources })
+        Ok(Self { root: PathBuf::from("/"), tree, sources, missing: Vec::new() })
     }
 }
 

@@ -156,6 +156,9 @@ impl<'s, 'r> Reader<'s, 'r> {
     /// Reads all of a file; also whether it ended before its size.
     fn read_file(&mut self, source: &SourceFile) -> Result<(File, bool), Stop> {
         let found = source.found();
+        if found.size == 0 {
+            return Ok((self.read_unsized(source)?, false));
+        }
         if found.size <= limits::INLINE_MAX as u64 {
             let file = self.read_inline(source, found)?;
             let short = file.size < found.size;
@@ -178,6 +181,13 @@ impl<'s, 'r> Reader<'s, 'r> {
         }
         self.hole(&mut assembly, found.size)?;
         Ok((self.finish_file(assembly)?, false))
+    }
+
+    /// A file that states no size may have content all the same: those of procfs do.
+    fn read_unsized(&mut self, source: &SourceFile) -> Result<File, Stop> {
+        let mut assembly = Assembly::new(source.found());
+        self.chunks(&mut assembly, RangeReader { source, at: 0, end: u64::MAX })?;
+        if assembly.size == 0 { Ok(inline(Vec::new())) } else { self.finish_file(assembly) }
     }
 
     fn read_inline(&self, source: &SourceFile, found: &Found) -> Result<File, Stop> {
