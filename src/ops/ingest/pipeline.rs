@@ -14,7 +14,7 @@ use super::abort::Abort;
 use super::plan::{self, Plan};
 use super::read::Reader;
 use super::ticket::Batch;
-use super::walk::{Outlets, Tally, Walker};
+use super::walk::{Outlets, Tally, Task, Walker};
 use super::{IngestOptions, Input, Stream, assemble};
 
 /// Lengths of all queues: with the open pack of each kind they are the memory of an ingest.
@@ -125,19 +125,6 @@ fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
     if let Err(err) = result {
         abort.fail(err);
     }
-}
-
-/// What every thread of an ingest of paths looks at.
-#[derive(Clone, Copy)]
-pub(super) struct Task<'a> {
-    pub(super) repo: &'a Repository,
-    /// `None` for a dry run.
-    pub(super) session: Option<&'a Session<'a>>,
-    pub(super) options: &'a IngestOptions,
-    pub(super) plan: &'a Plan,
-    pub(super) parent: Option<&'a Snapshot>,
-    pub(super) abort: &'a Abort<'a>,
-    pub(super) owners: &'a Owners,
 }
 
 fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {

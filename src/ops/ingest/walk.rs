@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner};
+use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner, Snapshot};
 use crate::localfs::{self, Dir, Found, LocalError, Owners, SourceFile};
 use crate::ops::error::Result;
 use crate::repo::{Entries, NodeRef, Repository, Session};
@@ -18,8 +18,7 @@ use super::IngestOptions;
 use super::abort::Abort;
 use super::excludes::Excluder;
 use super::links::{Linked, Links};
-use super::pipeline::Task;
-use super::plan::Branch;
+use super::plan::{Branch, Plan};
 use super::ticket::{Batch, FileJob, Ticket};
 
 /// What the walker found next, in the order of the snapshot's tree.
@@ -30,6 +29,19 @@ pub(super) enum Event {
     Entry(Box<Node>, Owner, Option<Ticket>),
     /// The current directory ends.
     Leave,
+}
+
+/// What every thread of an ingest of paths looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) repo: &'a Repository,
+    /// `None` for a dry run.
+    pub(super) session: Option<&'a Session<'a>>,
+    pub(super) options: &'a IngestOptions,
+    pub(super) plan: &'a Plan,
+    pub(super) parent: Option<&'a Snapshot>,
+    pub(super) abort: &'a Abort<'a>,
+    pub(super) owners: &'a Owners,
 }
 
 /// Where the walker's finds go; a dry run has nowhere.
