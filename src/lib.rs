@@ -11,7 +11,7 @@
 //! | layer | folder | what it is | what it must not know |
 //! |---|---|---|---|
 //! | L0 | [`format`](mod@format) | the stored bytes as pure functions | files, clock, keys |
-//! | leaves | [`units`], [`clock`], [`progress`], [`fsutil`] | text of sizes and times; the wall clock; who watches; durable writes | the rest |
+//! | leaves | [`units`], [`clock`], [`progress`], [`fsutil`], `sync` | text of sizes and times; the wall clock; who watches; durable writes; locking | the rest |
 //! | L1 | [`storage`] | where objects live: put, get, list | what they mean |
 //! | L1 | [`codec`] | cut, compress, seal, derive keys | where bytes go |
 //! | L2 | [`repo`] | objects together: index, chunks, trees, sessions, keys | files of the machine, FUSE |
@@ -65,5 +65,6 @@ pub mod progress;
 pub mod repo;
 pub mod report;
 pub mod storage;
+mod sync;
 pub mod units;
 pub mod vfs;

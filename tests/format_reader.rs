@@ -15,14 +15,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use common::Sandbox;
 use common::torture::{self, TortureOptions, random_bytes, text_bytes};
+use common::{Sandbox, library};
 use format_source::Listing;
 use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
 use icecore::format::Chunking;
-use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, Input};
+use icecore::ops::ingest::{ExcludeOptions, IngestOptions};
 use icecore::progress::Silent;
 use icecore::repo::{InitOptions, KdfCost, OpenOptions, Repository, Secret};
 use icecore::storage::LocalStorage;
@@ -128,23 +127,9 @@ fn build_source(sandbox: &Sandbox) -> PathBuf {
 }
 
 fn ingest(repo: &Repository, source: &Path) -> String {
-    let options = IngestOptions {
-        host: "host".into(),
-        user: "user".into(),
-        tags: vec!["tag".into()],
-        time: None,
-        excludes: ExcludeOptions::default(),
-        compression_level: 3,
-        threads: 2,
-        keep_atime: false,
-        force: false,
-        ignore_inode: false,
-        ignore_ctime: false,
-        dry_run: false,
-        own: Vec::new(),
-    };
-    let input = Input::Paths { base: Some(source.to_owned()), paths: vec![PathBuf::from(".")] };
-    let report = ingest::run(repo, input, &options, &Silent, &AtomicBool::new(false)).unwrap();
+    let excludes = ExcludeOptions::default();
+    let options = IngestOptions { tags: vec!["tag".into()], excludes, ..library::options() };
+    let report = library::try_ingest(repo, source, &options, &Silent).unwrap();
     assert_eq!(report.troubles, []);
     report.snapshot.unwrap().to_string()
 }

@@ -5,12 +5,13 @@
 //! it is taken from a decoded block. Several threads that want one block decode it once.
 
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::format::index::Place;
 use crate::format::{ChunkId, ObjectKey, PackId};
 use crate::storage::Storage;
+use crate::sync::lock;
 
 use super::error::{RepoError, Result};
 use super::index::Index;
@@ -54,12 +55,6 @@ pub(crate) struct BlockCache {
 }
 
 const SHARDS: usize = 16;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section here leaves its data whole at each step, so a panic elsewhere in a
-    // thread that held the lock does not spoil it.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl BlockCache {
     pub(crate) fn new(bytes_max: usize) -> Self {

@@ -8,8 +8,8 @@
 //! the thread that fills a pack stores it, outside of all locks.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::codec::compress::BlockEncoder;
@@ -19,6 +19,7 @@ use crate::format::{
     Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
     SnapshotId, Time, limits,
 };
+use crate::sync::lock;
 
 use super::Repository;
 use super::error::{RepoError, Result};
@@ -31,10 +32,6 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Packs whose chunks go into one early segment, so that a killed ingest serves the next one.
 const PACKS_PER_SEGMENT: usize = 8;
 const CLAIM_SHARDS: usize = 16;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Who writes, for beats and snapshots.
 #[derive(Debug, Clone)]

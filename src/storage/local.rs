@@ -20,7 +20,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -28,6 +28,7 @@ use std::{
 use lru::LruCache;
 
 use super::{Listed, Storage, StorageError};
+use crate::sync::lock;
 use crate::{
     format::{Folder, ObjectKey},
     fsutil::{self, NoSteps, WriteFailure, WriteStep, WriteSteps},
@@ -341,10 +342,6 @@ impl Storage for LocalStorage {
         drop(open);
         self.remove(key).map_err(|err| self.object_error("delete", key, err))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn io_error(

@@ -40,7 +40,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::format::Body;
@@ -48,6 +48,7 @@ use crate::fsutil;
 use crate::localfs::{ApplyOptions, Owners};
 use crate::progress::Progress;
 use crate::repo::Repository;
+use crate::sync::lock;
 
 use super::path::{Resolved, joined};
 use super::{OpError, Result};
@@ -180,11 +181,6 @@ fn expected(body: &Body) -> (u64, u64) {
         Body::File(file) => (1, file.data),
         _ => (0, 0),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these mutexes hold is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run<'_> {
