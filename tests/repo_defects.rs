@@ -332,7 +332,7 @@ fn logged<T>(action: impl FnOnce() -> T) -> (T, String) {
 // Pages that somebody made on purpose.
 
 fn put(session: &Session<'_>, kind: PackKind, bytes: &[u8]) -> ChunkId {
-    let id = session.chunk_id(bytes);
+    let id = session.id_of(kind, bytes);
     let mut draft = BlockDraft::default();
     draft.push(id, bytes);
     session.write_block(kind, &draft, &mut BlockEncoder::new(1).unwrap()).unwrap();

@@ -32,6 +32,8 @@ const OBJECT_CONTEXT: &str = "icecore 1 object";
 pub enum SubKey {
     /// Keys the BLAKE3 that makes chunk ids, so ids tell nothing about content.
     ChunkId,
+    /// Keys the BLAKE3 that makes the ids of tree and extent pages.
+    PageId,
     /// Seeds the chunker, so chunk lengths tell less about content.
     ChunkerSeed,
     /// Authenticates the config.
@@ -42,6 +44,7 @@ impl SubKey {
     const fn context(self) -> &'static str {
         match self {
             Self::ChunkId => "icecore 1 chunk id",
+            Self::PageId => "icecore 1 page id",
             Self::ChunkerSeed => "icecore 1 chunker seed",
             Self::Config => "icecore 1 config",
         }

@@ -11,9 +11,12 @@
 //! ```text
 //!      0    4  blocks B
 //!      4    4  chunks C
-//!      8    8  zero
-//!     16  12B  per block: stored length u32, plain length u32, chunks u32
+//!      8    4  bases D
+//!     12    4  zero
+//!     16  16B  per block: stored length u32, plain length u32, chunks u32,
+//!              kind u32: 0 whole, 1 delta
 //!      …  36C  per chunk, block by block: chunk id (32), plain length u32
+//!      …  32D  per chunk of the delta blocks, in the same order: id of its base chunk
 //! ```
 //! Trailer:
 //! ```text
@@ -30,14 +33,16 @@ use super::{ChunkEntry, ChunkId, Malformed, OBJECT_HEADER_LEN, checksum16, limit
 /// Bytes of a pack's trailer.
 pub const TRAILER_LEN: usize = 64;
 const FOOTER_HEAD: usize = 16;
-const BLOCK_ENTRY: usize = 12;
+const BLOCK_ENTRY: usize = 16;
 const CHUNK_ENTRY: usize = 36;
+const WHOLE: u32 = 0;
+const DELTA: u32 = 1;
 const MAGIC: [u8; 8] = *b"icefoot\0";
 
 /// Longest footer before sealing.
 pub const FOOTER_MAX: usize = FOOTER_HEAD
     + BLOCK_ENTRY * limits::PACK_BLOCKS_MAX as usize
-    + CHUNK_ENTRY * limits::PACK_CHUNKS_MAX as usize;
+    + (CHUNK_ENTRY + ChunkId::LEN) * limits::PACK_CHUNKS_MAX as usize;
 
 /// One block of a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub struct BlockEntry {
     pub plain_len: u32,
     /// The chunks, one after the other from the block's start.
     pub chunks: Vec<ChunkEntry>,
+    /// Of a delta block, the base of each chunk: it is read with their help. Empty otherwise.
+    pub bases: Vec<ChunkId>,
 }
 
 /// What a pack holds, block by block.
@@ -62,20 +69,31 @@ impl Footer {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let chunk_count: usize = self.blocks.iter().map(|b| b.chunks.len()).sum();
+        let base_count: usize = self.blocks.iter().map(|b| b.bases.len()).sum();
         let mut bytes = Vec::with_capacity(
-            FOOTER_HEAD + self.blocks.len() * BLOCK_ENTRY + chunk_count * CHUNK_ENTRY,
+            FOOTER_HEAD
+                + self.blocks.len() * BLOCK_ENTRY
+                + chunk_count * CHUNK_ENTRY
+                + base_count * ChunkId::LEN,
         );
         bytes.extend_from_slice(&(self.blocks.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&(chunk_count as u32).to_le_bytes());
-        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&(base_count as u32).to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
         for block in &self.blocks {
+            debug_assert!(block.bases.is_empty() || block.bases.len() == block.chunks.len());
             bytes.extend_from_slice(&block.stored_len.to_le_bytes());
             bytes.extend_from_slice(&block.plain_len.to_le_bytes());
             bytes.extend_from_slice(&(block.chunks.len() as u32).to_le_bytes());
+            let kind = if block.bases.is_empty() { WHOLE } else { DELTA };
+            bytes.extend_from_slice(&kind.to_le_bytes());
         }
         for chunk in self.blocks.iter().flat_map(|b| &b.chunks) {
             bytes.extend_from_slice(&chunk.id.0);
             bytes.extend_from_slice(&chunk.len.to_le_bytes());
+        }
+        for base in self.blocks.iter().flat_map(|b| &b.bases) {
+            bytes.extend_from_slice(&base.0);
         }
         bytes
     }
@@ -85,13 +103,18 @@ impl Footer {
     pub fn decode(bytes: &[u8], footer_offset: u64) -> Result<Self, Malformed> {
         let mut cursor = Cursor { bytes, at: 0 };
         let (block_count, chunk_count) = (cursor.u32()?, cursor.u32()?);
-        if cursor.take::<8>()? != [0; 8] {
-            return Err(Malformed::at(8, "footer has impossible fields"));
+        let base_count = cursor.u32()?;
+        if cursor.u32()? != 0 {
+            return Err(Malformed::at(12, "footer has impossible fields"));
         }
         let expected = (FOOTER_HEAD as u64)
             + u64::from(block_count) * BLOCK_ENTRY as u64
-            + u64::from(chunk_count) * CHUNK_ENTRY as u64;
-        if block_count > limits::PACK_BLOCKS_MAX || chunk_count > limits::PACK_CHUNKS_MAX {
+            + u64::from(chunk_count) * CHUNK_ENTRY as u64
+            + u64::from(base_count) * ChunkId::LEN as u64;
+        if block_count > limits::PACK_BLOCKS_MAX
+            || chunk_count > limits::PACK_CHUNKS_MAX
+            || base_count > chunk_count
+        {
             return Err(Malformed::at(0, "footer has impossible counts"));
         }
         if expected != bytes.len() as u64 {
@@ -100,32 +123,60 @@ impl Footer {
         let mut heads = Vec::with_capacity(block_count as usize);
         let mut offset = OBJECT_HEADER_LEN as u64;
         for _ in 0..block_count {
-            let head = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-            offset += u64::from(head.0);
+            let head = BlockHead::read(&mut cursor)?;
+            offset += u64::from(head.stored_len);
             heads.push(head);
         }
-        let listed: u64 = heads.iter().map(|h| u64::from(h.2)).sum();
-        if offset != footer_offset || listed != u64::from(chunk_count) {
+        let listed: u64 = heads.iter().map(|head| u64::from(head.chunks)).sum();
+        let delta: u64 = heads.iter().map(|head| u64::from(head.bases())).sum();
+        if offset != footer_offset || (listed, delta) != (chunk_count.into(), base_count.into()) {
             return Err(Malformed::at(FOOTER_HEAD, "footer's blocks do not fill the pack"));
         }
         let mut blocks = Vec::with_capacity(heads.len());
-        for (stored_len, plain_len, chunks) in heads {
-            blocks.push(read_block(&mut cursor, stored_len, plain_len, chunks)?);
+        for head in &heads {
+            blocks.push(read_block(&mut cursor, head)?);
+        }
+        for (block, head) in blocks.iter_mut().zip(&heads) {
+            for _ in 0..head.bases() {
+                block.bases.push(ChunkId(cursor.take()?));
+            }
         }
         Ok(Self { blocks })
     }
 }
 
-fn read_block(
-    cursor: &mut Cursor<'_>,
+/// The part of a block's entry that comes before all chunks.
+struct BlockHead {
     stored_len: u32,
     plain_len: u32,
-    chunk_count: u32,
-) -> Result<BlockEntry, Malformed> {
+    chunks: u32,
+    is_delta: bool,
+}
+
+impl BlockHead {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let (stored_len, plain_len, chunks) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let is_delta = match cursor.u32()? {
+            WHOLE => false,
+            DELTA => true,
+            kind => {
+                return Err(Malformed::at(cursor.at - 4, format!("unknown kind of block {kind}")));
+            }
+        };
+        Ok(Self { stored_len, plain_len, chunks, is_delta })
+    }
+
+    const fn bases(&self) -> u32 {
+        if self.is_delta { self.chunks } else { 0 }
+    }
+}
+
+fn read_block(cursor: &mut Cursor<'_>, head: &BlockHead) -> Result<BlockEntry, Malformed> {
     let at = cursor.at;
-    let mut chunks = Vec::with_capacity(chunk_count as usize);
+    let BlockHead { stored_len, plain_len, .. } = *head;
+    let mut chunks = Vec::with_capacity(head.chunks as usize);
     let mut sum = 0_u64;
-    for _ in 0..chunk_count {
+    for _ in 0..head.chunks {
         let entry = ChunkEntry { id: ChunkId(cursor.take()?), len: cursor.u32()? };
         if entry.len == 0 {
             return Err(Malformed::at(cursor.at, "footer lists an empty chunk"));
@@ -138,7 +189,7 @@ fn read_block(
     if sum != u64::from(plain_len) || !capped {
         return Err(Malformed::at(at, "footer lists a block of impossible length"));
     }
-    Ok(BlockEntry { stored_len, plain_len, chunks })
+    Ok(BlockEntry { stored_len, plain_len, chunks, bases: Vec::new() })
 }
 
 struct Cursor<'a> {
@@ -220,8 +271,14 @@ mod tests {
                     stored_len: 50,
                     plain_len: 30,
                     chunks: vec![chunk(1, 10), chunk(2, 20)],
+                    bases: vec![ChunkId([8; 32]), ChunkId([9; 32])],
                 },
-                BlockEntry { stored_len: 7, plain_len: 5, chunks: vec![chunk(3, 5)] },
+                BlockEntry {
+                    stored_len: 7,
+                    plain_len: 5,
+                    chunks: vec![chunk(3, 5)],
+                    bases: Vec::new(),
+                },
             ],
         }
     }
@@ -231,6 +288,11 @@ mod tests {
         let bytes = sample().encode();
         assert_eq!(Footer::decode(&bytes, 64 + 57), Ok(sample()));
         assert!(Footer::decode(&bytes, 64 + 58).is_err());
+        for kind in [0, 2] {
+            let mut bad = bytes.clone();
+            bad[FOOTER_HEAD + 12] = kind;
+            assert!(Footer::decode(&bad, 64 + 57).is_err(), "kind {kind}");
+        }
         for len in 0..bytes.len() {
             assert!(Footer::decode(&bytes[..len], 64 + 57).is_err(), "cut to {len}");
         }

@@ -142,7 +142,7 @@ impl ChunkReader {
         };
         let mark = (place.chunk_offset, *id);
         if !lock(&block.verified).contains(&mark) {
-            if self.vault.chunk_id(plain) != *id {
+            if self.vault.id(place.pack.kind, plain) != *id {
                 return fail("does not have the content that its id states");
             }
             lock(&block.verified).push(mark);

@@ -82,6 +82,7 @@ impl PackBuilder {
             stored_len: coded.len() as u32,
             plain_len: draft.plain.len() as u32,
             chunks: draft.chunks.clone(),
+            bases: Vec::new(),
         });
     }
 

@@ -158,10 +158,10 @@ impl<'r> Session<'r> {
         self.put_beat(number, crate::clock::now())
     }
 
-    /// The id of a chunk's plain bytes.
+    /// The id of plain bytes that go into packs of that kind.
     #[must_use]
-    pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
-        self.repo.vault().chunk_id(plain)
+    pub fn id_of(&self, kind: PackKind, plain: &[u8]) -> ChunkId {
+        self.repo.vault().id(kind, plain)
     }
 
     /// Whether the caller must write this chunk: true for exactly one caller of a chunk that the
@@ -384,7 +384,7 @@ impl<'s, 'r> PageWriter<'s, 'r> {
 
 impl PutPage for PageWriter<'_, '_> {
     fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId> {
-        let id = self.session.chunk_id(bytes);
+        let id = self.session.id_of(PackKind::Meta, bytes);
         if self.session.claim(&id)? {
             if self.draft.is_full_for(bytes.len()) {
                 self.flush()?;

@@ -21,8 +21,17 @@ const SALT_LEN: usize = 32;
 pub(crate) struct Vault {
     repository: RepositoryId,
     master: Option<MasterKey>,
-    chunk_key: Option<[u8; 32]>,
+    id_keys: Option<IdKeys>,
 }
+
+/// What keys the ids of content and of pages.
+struct IdKeys {
+    chunk: [u8; 32],
+    page: [u8; 32],
+}
+
+/// Context of page ids where no secret keys them.
+const PLAIN_PAGE_CONTEXT: &str = "icecore 1 page id of a plain repository";
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,8 +63,11 @@ impl PartCipher {
 
 impl Vault {
     pub(crate) fn new(config: &Config, master: Option<MasterKey>) -> Self {
-        let chunk_key = master.as_ref().map(|key| key.derive(SubKey::ChunkId));
-        Self { repository: config.repository, master, chunk_key }
+        let id_keys = master.as_ref().map(|key| IdKeys {
+            chunk: key.derive(SubKey::ChunkId),
+            page: key.derive(SubKey::PageId),
+        });
+        Self { repository: config.repository, master, id_keys }
     }
 
     pub(crate) const fn repository(&self) -> RepositoryId {
@@ -70,13 +82,16 @@ impl Vault {
         if self.master.is_some() { Seal::Aes256Gcm } else { Seal::Plain }
     }
 
-    /// The id of a chunk's plain bytes in this repository.
-    pub(crate) fn chunk_id(&self, plain: &[u8]) -> ChunkId {
-        let hash = match &self.chunk_key {
-            Some(key) => blake3::keyed_hash(key, plain),
-            None => blake3::hash(plain),
-        };
-        ChunkId(*hash.as_bytes())
+    /// The id, in this repository, of plain bytes that lie in packs of that kind. Content and pages
+    /// have ids of their own kind: a file that happens to hold a page's bytes is stored as content,
+    /// so a page is never found in a data pack, which may be cold.
+    pub(crate) fn id(&self, kind: PackKind, plain: &[u8]) -> ChunkId {
+        ChunkId(match (kind, &self.id_keys) {
+            (PackKind::Data, Some(keys)) => *blake3::keyed_hash(&keys.chunk, plain).as_bytes(),
+            (PackKind::Meta, Some(keys)) => *blake3::keyed_hash(&keys.page, plain).as_bytes(),
+            (PackKind::Data, None) => *blake3::hash(plain).as_bytes(),
+            (PackKind::Meta, None) => blake3::derive_key(PLAIN_PAGE_CONTEXT, plain),
+        })
     }
 
     /// Shifts the chunker's cuts, so that chunk lengths tell an outsider nothing of the content.

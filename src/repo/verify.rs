@@ -182,7 +182,7 @@ impl Repository {
                 Err(err) => Some(err),
                 Ok(plain) => {
                     let listed = block.chunks.iter().map(|chunk| (chunk.id, chunk.len as usize));
-                    self.first_wrong_chunk(&plain, listed).map(|id| {
+                    self.first_wrong_chunk(pack.kind, &plain, listed).map(|id| {
                         let what = format!("chunk {id} does not have the content its id states");
                         RepoError::corrupt(super::pack::block_name(&object, offset as u64), what)
                     })
@@ -199,13 +199,14 @@ impl Repository {
 
     fn first_wrong_chunk(
         &self,
+        kind: PackKind,
         plain: &[u8],
         chunks: impl Iterator<Item = (ChunkId, usize)>,
     ) -> Option<ChunkId> {
         let mut rest = plain;
         for (id, len) in chunks {
             let Some((chunk, after)) = rest.split_at_checked(len) else { return Some(id) };
-            if self.vault().chunk_id(chunk) != id {
+            if self.vault().id(kind, chunk) != id {
                 return Some(id);
             }
             rest = after;

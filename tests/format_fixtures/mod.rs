@@ -276,8 +276,18 @@ fn footer() -> Footer {
     let chunk = |n, len| ChunkEntry { id: ChunkId([n; 32]), len };
     Footer {
         blocks: vec![
-            BlockEntry { stored_len: 50, plain_len: 30, chunks: vec![chunk(1, 10), chunk(2, 20)] },
-            BlockEntry { stored_len: 7, plain_len: 5, chunks: vec![chunk(3, 5)] },
+            BlockEntry {
+                stored_len: 50,
+                plain_len: 30,
+                chunks: vec![chunk(1, 10), chunk(2, 20)],
+                bases: vec![ChunkId([8; 32]), ChunkId([9; 32])],
+            },
+            BlockEntry {
+                stored_len: 7,
+                plain_len: 5,
+                chunks: vec![chunk(3, 5)],
+                bases: Vec::new(),
+            },
         ],
     }
 }

@@ -51,7 +51,7 @@ pub fn repository(encrypted: bool) -> Vec<(ObjectKey, Vec<u8>)> {
     objects.extend([data, meta].map(|pack| (pack.key(), pack.bytes)));
     objects.push(segment);
     let totals = Totals { files: 2, directories: 1, others: 0, size: 8925, data: 733 };
-    let top = Body::Directory { page: Some(maker.chunk_id(&root)), entries: 2, totals };
+    let top = Body::Directory { page: Some(maker.id(PackKind::Meta, &root)), entries: 2, totals };
     let commit = Commit::Snapshot(Box::new(snapshot(top)));
     let key = ObjectKey::Snapshot(SNAPSHOT);
     objects.push(maker.framed(key, FrameKind::Snapshot, commit.encode(REPOSITORY)));
@@ -82,12 +82,16 @@ impl Maker {
         if self.master.is_some() { Seal::Aes256Gcm } else { Seal::Plain }
     }
 
-    fn chunk_id(&self, plain: &[u8]) -> ChunkId {
-        let hash = match &self.master {
-            Some(master) => blake3::keyed_hash(&master.derive(SubKey::ChunkId), plain),
-            None => blake3::hash(plain),
-        };
-        ChunkId(*hash.as_bytes())
+    fn id(&self, kind: PackKind, plain: &[u8]) -> ChunkId {
+        let keyed = |key| *blake3::keyed_hash(&key, plain).as_bytes();
+        ChunkId(match (kind, &self.master) {
+            (PackKind::Data, Some(master)) => keyed(master.derive(SubKey::ChunkId)),
+            (PackKind::Meta, Some(master)) => keyed(master.derive(SubKey::PageId)),
+            (PackKind::Data, None) => *blake3::hash(plain).as_bytes(),
+            (PackKind::Meta, None) => {
+                blake3::derive_key("icecore 1 page id of a plain repository", plain)
+            }
+        })
     }
 
     /// Config and key slots.
@@ -128,10 +132,15 @@ impl Maker {
         let plain = chunks.concat();
         let block = self.part(purpose, OBJECT_HEADER_LEN as u64, &[], stored_block(&plain));
         let entry =
-            |chunk: &&[u8]| ChunkEntry { id: self.chunk_id(chunk), len: chunk.len() as u32 };
+            |chunk: &&[u8]| ChunkEntry { id: self.id(kind, chunk), len: chunk.len() as u32 };
         let chunks: Vec<_> = chunks.iter().map(entry).collect();
         let (block_len, plain_len) = (block.len() as u32, plain.len() as u32);
-        let blocks = vec![BlockEntry { stored_len: block_len, plain_len, chunks: chunks.clone() }];
+        let blocks = vec![BlockEntry {
+            stored_len: block_len,
+            plain_len,
+            chunks: chunks.clone(),
+            bases: Vec::new(),
+        }];
         let footer_offset = (OBJECT_HEADER_LEN + block.len()) as u64;
         let footer = self.part(purpose, footer_offset, &[], Footer { blocks }.encode());
         let trailer = Trailer { footer_offset, footer_len: footer.len() as u64 }.encode();
@@ -193,12 +202,12 @@ impl Maker {
         let bytes = FILES[0].1();
         let (size, data) = (bytes.len() as u64, 719);
         let extents = [first(), second()]
-            .map(|chunk| Extent { id: self.chunk_id(&chunk), len: chunk.len() as u64 });
+            .map(|chunk| Extent { id: self.id(PackKind::Data, &chunk), len: chunk.len() as u64 });
         let extents = vec![extents[0], Extent::hole(8192), extents[1]];
         let content = Content::Extents { level: 0, extents };
         let sparse = file(size, data, Some(*blake3::hash(&bytes).as_bytes()), content);
         let totals = Totals { files: 1, directories: 0, others: 0, size: 14, data: 14 };
-        let page = Some(self.chunk_id(sub));
+        let page = Some(self.id(PackKind::Meta, sub));
         leaf(vec![
             node(b"sparse", sparse),
             node(b"sub", Body::Directory { page, entries: 1, totals }),

@@ -99,7 +99,7 @@ struct Builder<'s, 'r> {
 
 impl Builder<'_, '_> {
     fn chunk(&mut self, bytes: &[u8]) -> Extent {
-        let id = self.session.chunk_id(bytes);
+        let id = self.session.id_of(PackKind::Data, bytes);
         if self.session.claim(&id).unwrap() {
             if self.draft.is_full_for(bytes.len()) {
                 self.flush();

@@ -195,7 +195,7 @@ impl Build<'_, '_> {
     }
 
     fn chunk(&mut self, bytes: &[u8]) -> Result<Extent, RepoError> {
-        let id = self.session.chunk_id(bytes);
+        let id = self.session.id_of(PackKind::Data, bytes);
         if self.session.claim(&id)? {
             if self.draft.is_full_for(bytes.len()) {
                 self.flush()?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::codec::{BlockEncoder, Chunker, Cutter, ReadChunks};
-use crate::format::{ChunkClass, Content, Extent, File, limits};
+use crate::format::{ChunkClass, Content, Extent, File, PackKind, limits};
 use crate::localfs::{self, Found, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
 use crate::repo::{BlockDraft, ExtentsWriter, PageWriter, RepoError, Repository, Session};
@@ -221,7 +221,7 @@ impl<'s, 'r> Reader<'s, 'r> {
             if self.abort.is_set() {
                 return Err(Stop::Fatal(OpError::Interrupted));
             }
-            let id = self.session.chunk_id(chunk);
+            let id = self.session.id_of(PackKind::Data, chunk);
             assembly.hasher.update(chunk);
             if self.session.claim(&id)? {
                 if self.draft.is_full_for(chunk.len()) {

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use crate::format::{Content, Extent, File};
+use crate::format::{Content, Extent, File, PackKind};
 use crate::localfs::{SourceFile, TargetFile};
 use crate::repo::RepoError;
 
@@ -123,7 +123,7 @@ impl Part<'_> {
         if !matches!(self.opened, Opened::Fill(_)) {
             let vault = self.run.repo.vault();
             // A level-0 extent is at most one chunk long: checked when it was decoded.
-            if vault.chunk_id(self.read(offset, extent.len as usize)?) == extent.id {
+            if vault.id(PackKind::Data, self.read(offset, extent.len as usize)?) == extent.id {
                 return Ok(());
             }
         }
