@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_icecore_global_optspecs
-    string join \n r/repository= key-file= passphrase-file= passphrase-command= cache-dir= no-cache q/quiet json v/verbose h/help V/version
+    string join \n r/repository= key-file= passphrase-file= passphrase-command= cache-dir= no-cache limit-upload= limit-download= q/quiet json v/verbose h/help V/version
 end
 
 function __fish_icecore_needs_command
@@ -29,6 +29,8 @@ complete -c icecore -n "__fish_icecore_needs_command" -l key-file -d 'File whose
 complete -c icecore -n "__fish_icecore_needs_command" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_needs_command" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_needs_command" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_needs_command" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_needs_command" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_needs_command" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_needs_command" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_needs_command" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -57,6 +59,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand init" -l key-file -d 'Fi
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l plain -d 'No encryption: whoever can read the folder can read the backups'
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -76,11 +80,15 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-caches -d 'Leave out caches: directories with a CACHEDIR.TAG'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-ignore-files -d 'Do not heed .icecoreignore files'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s x -l one-file-system -d 'Take mount points of other file systems as empty directories'
@@ -89,6 +97,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -107,11 +116,15 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-caches -d 'Leave out caches: directories with a CACHEDIR.TAG'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-ignore-files -d 'Do not heed .icecoreignore files'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s x -l one-file-system -d 'Take mount points of other file systems as empty directories'
@@ -120,6 +133,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -133,6 +147,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l key-file -
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -145,6 +161,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand mount" -l key-file -d 'F
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground until unmounted'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l allow-other -d 'Let other users look too, as far as modes and ACLs let them'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l background -d 'The process that serves: its secret comes from standard input'
@@ -158,6 +176,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand umount" -l key-file -d '
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s z -l lazy -d 'Take it off the tree now; it ends when the last who uses it is done'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -174,6 +194,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand restore" -l key-file -d 
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand restore" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -s n -l dry-run -d 'Only tell what would be done'
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -l verify -d 'Compare the content of what looks right too, and read everything back at the end'
 complete -c icecore -n "__fish_icecore_using_subcommand restore" -l delete -d 'Remove what the snapshot does not have'
@@ -191,6 +213,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand ls" -l key-file -d 'File
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ls" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -s l -l long -d 'Mode, links, owner, size and time too'
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -s n -l numeric -d 'Owners by number'
 complete -c icecore -n "__fish_icecore_using_subcommand ls" -s 0 -l print0 -d 'Raw names ended by NUL, for xargs -0'
@@ -217,6 +241,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand find" -l key-file -d 'Fi
 complete -c icecore -n "__fish_icecore_using_subcommand find" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand find" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand find" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand find" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand find" -s i -l ignore-case -d 'Upper and lower case are the same'
 complete -c icecore -n "__fish_icecore_using_subcommand find" -s a -l every -d 'Each snapshot that holds an entry, not only each version once'
 complete -c icecore -n "__fish_icecore_using_subcommand find" -s l -l long -d 'Mode, links, owner, size and time too'
@@ -235,6 +261,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand cat" -l key-file -d 'Fil
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand cat" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -248,6 +276,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand stats" -l key-file -d 'F
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -259,6 +289,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l key-file -d '
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -270,6 +302,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -285,6 +319,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_sub
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from list" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -298,6 +334,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_sub
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from add" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -308,6 +346,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_sub
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -321,6 +361,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_sub
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from passwd" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -336,6 +378,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand completions" -l key-file
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand completions" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand completions" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -347,6 +391,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -l key-file -d 'Fil
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand man" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::repo::{OpenOptions, RepoError, Repository, Secret};
 use crate::report::json::document;
-use crate::storage::{LocalStorage, Storage};
+use crate::storage::{LimitedStorage, Limits, LocalStorage, Storage};
 
 use super::error::CliError;
 use super::global::GlobalOptions;
@@ -47,11 +47,20 @@ impl Context {
     /// Opens the repository, asking for its passphrase where need be. From here on signals only
     /// set the flag.
     pub(crate) fn open(&self) -> anyhow::Result<Opened> {
+        self.open_as(&self.open_options())
+    }
+
+    fn open_as(&self, options: &OpenOptions) -> anyhow::Result<Opened> {
         let path = self.location()?;
         let secret = self.secret()?;
-        let repo = self.open_with(&path, secret.as_ref())?;
+        let repo = self.open_with(&path, secret.as_ref(), options)?;
         self.interrupt.install()?;
         Ok(Opened { repo, secret })
+    }
+
+    /// How repositories are opened unless a command has reasons of its own.
+    pub(crate) fn open_options(&self) -> OpenOptions {
+        OpenOptions { cache: self.global.cache(), ..OpenOptions::default() }
     }
 
     /// The same for commands that need the secret no longer.
@@ -59,11 +68,16 @@ impl Context {
         Ok(self.open()?.repo)
     }
 
+    /// The same, opened with other options.
+    pub(crate) fn repository_with(&self, options: OpenOptions) -> anyhow::Result<Repository> {
+        Ok(self.open_as(&options)?.repo)
+    }
+
     /// The secret of the repository; `None` where it needs none, or none can be had.
     pub(crate) fn secret(&self) -> anyhow::Result<Option<Secret>> {
         let path = self.location()?;
         let read = || -> Result<_, RepoError> {
-            let storage = storage(&path)?;
+            let storage = local_storage(&path)?;
             Ok((Repository::read_config(&storage)?.config.encrypted, storage.location()))
         };
         match read().map_err(|err| in_repository(err, &path))? {
@@ -78,10 +92,21 @@ impl Context {
         &self,
         path: &Path,
         secret: Option<&Secret>,
+        options: &OpenOptions,
     ) -> anyhow::Result<Repository> {
-        let options = OpenOptions { cache: self.global.cache(), ..OpenOptions::default() };
-        let open = || Repository::open(Arc::new(storage(path)?), secret, &options);
+        let open = || Repository::open(self.storage(path)?, secret, options);
         open().map_err(|err| in_repository(err, path))
+    }
+
+    /// The folder, with the limits that the user set.
+    fn storage(&self, path: &Path) -> Result<Arc<dyn Storage>, RepoError> {
+        let storage = local_storage(path)?;
+        let limits =
+            Limits { upload: self.global.limit_upload, download: self.global.limit_download };
+        if limits == Limits::default() {
+            return Ok(Arc::new(storage));
+        }
+        Ok(Arc::new(LimitedStorage::new(storage, limits, self.interrupt.shared())))
     }
 
     /// Progress for a verb.
@@ -117,7 +142,7 @@ impl Context {
     }
 }
 
-fn storage(path: &Path) -> Result<LocalStorage, RepoError> {
+fn local_storage(path: &Path) -> Result<LocalStorage, RepoError> {
     LocalStorage::open(path).map_err(|err| match err.is_not_found() {
         true => RepoError::NoRepository { location: path.display().to_string() },
         false => err.into(),

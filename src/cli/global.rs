@@ -1,8 +1,11 @@
 //! Options that every command takes.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
+
+use crate::units;
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -35,6 +38,14 @@ pub(crate) struct GlobalOptions {
     /// Keep nothing on this machine: index segments are opened anew each time
     #[arg(long, global = true)]
     pub no_cache: bool,
+
+    /// Write to the repository at most so many bytes a second, like 20M
+    #[arg(long, global = true, value_name = "SIZE", value_parser = rate)]
+    pub limit_upload: Option<NonZeroU64>,
+
+    /// Read from the repository at most so many bytes a second
+    #[arg(long, global = true, value_name = "SIZE", value_parser = rate)]
+    pub limit_download: Option<NonZeroU64>,
 
     /// Print data and errors only: no progress, no reports in words
     #[arg(short, long, global = true)]
@@ -93,4 +104,8 @@ impl GlobalOptions {
         };
         self.cache_dir.clone().or_else(default)
     }
+}
+
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(units::parse_size(text)?).ok_or_else(|| "a limit of 0 would never end".into())
 }

@@ -13,6 +13,7 @@ use clap::Args;
 use crate::format::Time;
 use crate::ops::OpError;
 use crate::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
+use crate::repo::OpenOptions;
 use crate::report::ingest as report;
 use crate::units;
 
@@ -20,6 +21,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::key;
+use super::priority::Priority;
 
 /// Take a snapshot of files and directories
 ///
@@ -88,6 +90,13 @@ pub(crate) struct Ingest {
     /// Threads that read, and as many that compress [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+
+    /// Most memory to use; with less, fewer threads
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size, default_value = "512M")]
+    max_memory: u64,
+
+    #[command(flatten)]
+    priority: Priority,
 
     /// After --command: the command and its arguments
     #[arg(last = true, value_name = "CMD")]
@@ -163,7 +172,10 @@ impl From<ExcludeArgs> for ExcludeOptions {
 
 impl Ingest {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let repo = cx.repository()?;
+        self.priority.apply()?;
+        let cache = ingest::block_cache(self.max_memory) as usize;
+        let repo =
+            cx.repository_with(OpenOptions { block_cache_bytes: cache, ..cx.open_options() })?;
         let threads = self.threads.map_or_else(processors, usize::from);
         let options = IngestOptions {
             host: self.host.unwrap_or_else(key::host),
@@ -173,6 +185,7 @@ impl Ingest {
             excludes: self.excludes.into(),
             compression_level: self.compression,
             threads,
+            max_memory: self.max_memory,
             keep_atime: self.with_atime,
             force: self.force,
             ignore_inode: self.ignore_inode,

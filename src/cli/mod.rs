@@ -19,6 +19,7 @@ mod ls;
 mod man;
 mod mount;
 mod output;
+mod priority;
 mod progress;
 mod restore;
 mod secrets;

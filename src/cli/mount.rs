@@ -134,7 +134,7 @@ impl Mount {
     }
 
     fn mount(&self, cx: &Context, secret: Option<&Secret>) -> anyhow::Result<Mounted> {
-        let repo = cx.open_with(&cx.location()?, secret)?;
+        let repo = cx.open_with(&cx.location()?, secret, &cx.open_options())?;
         let options =
             MountOptions { allow_other: self.allow_other, threads: usize::from(self.threads) };
         Ok(fuse::mount(Arc::new(repo), &self.mountpoint, options)?)

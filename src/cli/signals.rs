@@ -32,6 +32,11 @@ impl Interrupt {
         &self.0
     }
 
+    /// The flag for who keeps it.
+    pub(crate) fn shared(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// An error once the user wants to stop; for loops of the command line itself.
     pub(crate) fn check(&self) -> Result<(), crate::ops::OpError> {
         if self.0.load(Ordering::Relaxed) { Err(crate::ops::OpError::Interrupted) } else { Ok(()) }

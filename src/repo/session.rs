@@ -8,8 +8,8 @@
 //! the thread that fills a pack stores it, outside of all locks.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::codec::compress::BlockEncoder;
@@ -19,7 +19,7 @@ use crate::format::{
     Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
     SnapshotId, Time, limits,
 };
-use crate::sync::lock;
+use crate::sync::{Permit, Permits, lock};
 
 use super::Repository;
 use super::error::{RepoError, Result};
@@ -32,6 +32,9 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Packs whose chunks go into one early segment, so that a killed ingest serves the next one.
 const PACKS_PER_SEGMENT: usize = 8;
 const CLAIM_SHARDS: usize = 16;
+/// Packs that a session holds in memory at a time: an open one of each kind, and two that are being
+/// stored.
+const PACKS_IN_MEMORY: usize = 4;
 
 /// Who writes, for beats and snapshots.
 #[derive(Debug, Clone)]
@@ -42,13 +45,20 @@ pub struct Writer {
     pub pid: u32,
 }
 
+/// A pack that takes blocks, and the right to hold it in memory.
+struct OpenPack {
+    builder: PackBuilder,
+    permit: Permit,
+}
+
 /// A live writer of one repository.
 pub struct Session<'r> {
     repo: &'r Repository,
     id: SnapshotId,
     writer: Writer,
     claims: Vec<Mutex<HashSet<ChunkId>>>,
-    open: [Mutex<Option<PackBuilder>>; 2],
+    open: [Mutex<Option<OpenPack>>; 2],
+    packs: Arc<Permits>,
     unindexed: Mutex<Vec<FinishedPack>>,
     beats: Mutex<(u64, Instant)>,
     /// Packs that the index names and the storage does not have, or not whole.
@@ -70,6 +80,7 @@ impl<'r> Session<'r> {
             writer,
             claims: (0..CLAIM_SHARDS).map(|_| Mutex::default()).collect(),
             open: [Mutex::new(None), Mutex::new(None)],
+            packs: Permits::new(PACKS_IN_MEMORY),
             unindexed: Mutex::default(),
             beats: Mutex::new((0, Instant::now())),
             missing: HashSet::new(),
@@ -91,6 +102,13 @@ impl<'r> Session<'r> {
                 Err(err)
             }
         }
+    }
+
+    /// Holds at most so many packs in memory, at least 3.
+    #[must_use]
+    pub fn with_packs_in_memory(mut self, count: usize) -> Self {
+        self.packs = Permits::new(count.max(3));
+        self
     }
 
     /// Learns what may be relied on: prune's records first, the index after, never the other way
@@ -221,10 +239,12 @@ impl<'r> Session<'r> {
             let mut slot = lock(self.open_pack(kind));
             let mut pack = match slot.take() {
                 Some(pack) => pack,
-                None => PackBuilder::new(self.repo.vault(), kind)?,
+                // Waits for packs to be stored, which needs no slot: this is what slows coding down
+                // to what the storage takes.
+                None => self.new_pack(kind)?,
             };
-            pack.append(draft, coded);
-            if pack.is_full() {
+            pack.builder.append(draft, coded);
+            if pack.builder.is_full() {
                 Some(pack)
             } else {
                 *slot = Some(pack);
@@ -237,7 +257,12 @@ impl<'r> Session<'r> {
         }
     }
 
-    const fn open_pack(&self, kind: PackKind) -> &Mutex<Option<PackBuilder>> {
+    fn new_pack(&self, kind: PackKind) -> Result<OpenPack> {
+        let permit = self.packs.take();
+        Ok(OpenPack { builder: PackBuilder::new(self.repo.vault(), kind)?, permit })
+    }
+
+    const fn open_pack(&self, kind: PackKind) -> &Mutex<Option<OpenPack>> {
         let [data, meta] = &self.open;
         match kind {
             PackKind::Data => data,
@@ -252,12 +277,14 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    fn store_pack(&self, pack: PackBuilder) -> Result<()> {
-        let mut pack = pack.finish();
+    fn store_pack(&self, pack: OpenPack) -> Result<()> {
+        let OpenPack { builder, permit } = pack;
+        let mut pack = builder.finish();
         let object = ObjectKey::Pack(pack.info.kind, pack.info.id);
         self.repo.storage().put_new(&object, &pack.bytes)?;
         self.added_stored.fetch_add(pack.info.stored_len, Ordering::Relaxed);
         pack.bytes = Vec::new();
+        drop(permit);
         let ready = {
             let mut unindexed = lock(&self.unindexed);
             unindexed.push(pack);

@@ -11,11 +11,13 @@ use crate::format::{Folder, ObjectKey};
 #[cfg(test)]
 mod conformance;
 mod fault;
+mod limits;
 mod local;
 mod memory;
 mod record;
 
 pub use fault::{CutPoint, CutSteps, FaultStorage, When};
+pub use limits::{LimitedStorage, Limits};
 pub use local::LocalStorage;
 pub use memory::{MemoryStorage, Objects};
 pub use record::{Operation, RecordStorage};

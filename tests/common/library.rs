@@ -28,6 +28,7 @@ pub fn options() -> IngestOptions {
         excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
         compression_level: 3,
         threads: 2,
+        max_memory: ingest::MEMORY_DEFAULT,
         keep_atime: false,
         force: false,
         ignore_inode: false,

@@ -209,3 +209,27 @@ fn words(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
 }
+
+/// Runs a command that must succeed, and returns the most memory that it held, in bytes.
+///
+/// # Panics
+/// Where it fails.
+pub fn peak_memory(command: &mut Command) -> u64 {
+    let mut child =
+        command.stdout(std::process::Stdio::null()).spawn().expect("a command that runs");
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0;
+    loop {
+        // The kernel's own high-water mark, gone once the process has ended.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = mark.and_then(|mark| mark.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        if let Some(status) = child.try_wait().expect("a child to wait for") {
+            assert!(status.success(), "{status}");
+            assert!(peak > 0);
+            return peak;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

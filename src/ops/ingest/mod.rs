@@ -14,6 +14,7 @@
 
 mod abort;
 mod assemble;
+mod budget;
 mod excludes;
 mod links;
 mod pipeline;
@@ -28,16 +29,20 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+pub use budget::{MEMORY_DEFAULT, MEMORY_MIN, block_cache};
 pub use excludes::ExcludeOptions;
 
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
 use crate::fsutil;
+use crate::localfs::Owners;
 use crate::progress::Progress;
 use crate::repo::{Repository, Session, Writer};
 
 use super::error::Result;
 use abort::Abort;
+use budget::Budget;
 use plan::Plan;
+use walk::Task;
 
 /// The file that lists patterns to leave out, in any directory of a source.
 pub const IGNORE_FILE: &str = ".icecoreignore";
@@ -57,8 +62,11 @@ pub struct IngestOptions {
     pub excludes: ExcludeOptions,
     /// zstd level, 1 to 19.
     pub compression_level: i32,
-    /// Threads that read, and as many that code.
+    /// Threads that read, and as many that code; fewer where memory has no room for them.
     pub threads: usize,
+    /// Most bytes of memory, at least [`MEMORY_MIN`]. The repository should have been opened with
+    /// [`block_cache`] of it.
+    pub max_memory: u64,
     /// Store access times too; each reading then makes a new tree.
     pub keep_atime: bool,
     /// Read every file, whatever the parent snapshot says.
@@ -142,6 +150,7 @@ pub fn run(
     let started = Instant::now();
     let now = crate::clock::now();
     let abort = Abort::new(interrupted, progress);
+    let budget = Budget::new(options.threads, options.max_memory)?;
     let plan = match &input {
         Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
         Input::Stream(stream) => Plan::stream(&stream.name)?,
@@ -149,26 +158,30 @@ pub fn run(
     for (path, what) in &plan.missing {
         abort.trouble(path.as_os_str().as_bytes(), what);
     }
+    let owners = Owners::new();
+    let (plan, abort) = (&plan, &abort);
+    let task = Task { repo, session: None, options, plan, parent: None, abort, owners: &owners };
     if options.dry_run {
-        let parent = find_parent(repo, options, &plan)?;
-        let tally = pipeline::dry_run(repo, &input, options, &plan, parent.as_ref(), &abort)?;
-        return Ok(report(None, parent.as_ref(), tally, &abort, Added::default(), started));
+        let parent = find_parent(repo, options, plan)?;
+        let tally = pipeline::dry_run(&input, Task { parent: parent.as_ref(), ..task })?;
+        return Ok(report(None, parent.as_ref(), tally, abort, Added::default(), started));
     }
     if let Err(err) = fsutil::raise_nofile_limit() {
         tracing::debug!("cannot raise the limit of open files: {err}");
     }
     // The session first: from then on a prune leaves alone what the parent refers to.
     let writer = Writer { host: options.host.clone(), pid: std::process::id() };
-    let session = Session::begin(repo, writer, now)?;
-    let parent = match find_parent(repo, options, &plan) {
+    let session = Session::begin(repo, writer, now)?.with_packs_in_memory(budget.packs);
+    let parent = match find_parent(repo, options, plan) {
         Ok(parent) => parent,
         Err(err) => {
             session.abandon();
             return Err(err);
         }
     };
-    let head = Head::new(options, &plan, parent.as_ref(), now);
-    let result = pipeline::run(repo, &session, input, options, &plan, parent.as_ref(), &abort);
+    let head = Head::new(options, plan, parent.as_ref(), now);
+    let task = Task { session: Some(&session), parent: parent.as_ref(), ..task };
+    let result = pipeline::run(&session, input, task, &budget);
     let (root, tally) = match result {
         Ok(done) => done,
         Err(err) => {
@@ -176,8 +189,8 @@ pub fn run(
             return Err(err);
         }
     };
-    let snapshot = session.commit(|id, added| head.snapshot(id, added, root, &abort, started))?;
-    Ok(report(Some(snapshot.id), parent.as_ref(), tally, &abort, snapshot.added, started))
+    let snapshot = session.commit(|id, added| head.snapshot(id, added, root, abort, started))?;
+    Ok(report(Some(snapshot.id), parent.as_ref(), tally, abort, snapshot.added, started))
 }
 
 /// What a snapshot says besides its tree, known before the ingest starts.

@@ -1,64 +1,35 @@
 //! The threads of an ingest and the queues between them.
 
-use std::num::NonZeroUsize;
-
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::codec::BlockEncoder;
-use crate::format::{Leaf, Node, Owner, PackKind, Snapshot, Time};
-use crate::localfs::Owners;
+use crate::format::{Leaf, Node, Owner, PackKind, Time};
 use crate::ops::error::{OpError, Result};
 use crate::repo::{BlockDraft, DirectoryWriter, PageWriter, RepoError, Repository, Session};
 
 use super::abort::Abort;
-use super::plan::{self, Plan};
+use super::budget::Budget;
+use super::plan;
 use super::read::Reader;
 use super::ticket::Batch;
 use super::walk::{Outlets, Tally, Task, Walker};
-use super::{IngestOptions, Input, Stream, assemble};
-
-/// Lengths of all queues: with the open pack of each kind they are the memory of an ingest.
-struct Sizes {
-    threads: usize,
-    /// A batch holds at most 64 files' names and open directories.
-    batches: usize,
-    /// A block holds up to 512 KiB.
-    blocks: usize,
-    /// An event holds one node.
-    events: usize,
-}
-
-impl Sizes {
-    fn new(threads: usize) -> Self {
-        let threads = NonZeroUsize::new(threads).map_or(1, NonZeroUsize::get);
-        Self { threads, batches: 2 * threads, blocks: 4 * threads, events: 4096 }
-    }
-}
+use super::{Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
 const WALKER_STACK: usize = 256 << 20;
 
 /// Looks at what would be done.
-pub(super) fn dry_run(
-    repo: &Repository,
-    input: &Input,
-    options: &IngestOptions,
-    plan: &Plan,
-    parent: Option<&Snapshot>,
-    abort: &Abort<'_>,
-) -> Result<Tally> {
+pub(super) fn dry_run(input: &Input, task: Task<'_>) -> Result<Tally> {
     if matches!(input, Input::Stream(_)) {
         return Ok(Tally { files_new: 1, ..Tally::default() });
     }
-    let owners = Owners::new();
     let tally = std::thread::scope(|scope| {
-        let task = Task { repo, session: None, options, plan, parent, abort, owners: &owners };
         let walk = move || walk(task, None);
         let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
         let handle = thread.spawn_scoped(scope, walk).map_err(no_thread)?;
         handle.join().unwrap_or(Err(OpError::Panicked))
     })?;
-    abort.verdict()?;
+    task.abort.verdict()?;
     Ok(tally)
 }
 
@@ -67,41 +38,29 @@ fn no_thread(source: std::io::Error) -> OpError {
 }
 
 /// Reads everything into the session; returns the snapshot's root.
-pub(super) fn run<'r>(
-    repo: &'r Repository,
-    session: &Session<'r>,
+pub(super) fn run(
+    session: &Session<'_>,
     input: Input,
-    options: &IngestOptions,
-    plan: &Plan,
-    parent: Option<&Snapshot>,
-    abort: &Abort<'_>,
+    task: Task<'_>,
+    budget: &Budget,
 ) -> Result<(Leaf, Tally)> {
     match input {
-        Input::Stream(stream) => run_stream(repo, session, options, stream, abort),
-        Input::Paths { .. } => run_paths(repo, session, options, plan, parent, abort),
+        Input::Stream(stream) => run_stream(session, task, budget, stream),
+        Input::Paths { .. } => run_paths(session, task, budget),
     }
 }
 
-fn run_paths<'r>(
-    repo: &'r Repository,
-    session: &Session<'r>,
-    options: &IngestOptions,
-    plan: &Plan,
-    parent: Option<&Snapshot>,
-    abort: &Abort<'_>,
-) -> Result<(Leaf, Tally)> {
-    let sizes = Sizes::new(options.threads);
+fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(Leaf, Tally)> {
+    let Task { repo, options, owners, abort, .. } = task;
     let level = options.compression_level;
-    let (batch_in, batches) = bounded::<Batch>(sizes.batches);
-    let (event_in, events) = bounded(sizes.events);
+    let (batch_in, batches) = bounded::<Batch>(budget.batches);
+    let (event_in, events) = bounded(budget.events);
     let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
-    let owners = &Owners::new();
-    let task = Task { repo, session: Some(session), options, plan, parent, abort, owners };
     std::thread::scope(|scope| {
         // Ends with this closure, so that a walker never waits for an assembler that is gone.
         let events = events;
-        let coders = spawn_coders(scope, session, level, &sizes, abort);
-        for _ in 0..sizes.threads {
+        let coders = spawn_coders(scope, session, level, budget, abort);
+        for _ in 0..budget.threads {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
                 stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
@@ -143,11 +102,11 @@ fn spawn_coders<'scope, 'env: 'scope, 'r>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     session: &'env Session<'r>,
     level: i32,
-    sizes: &Sizes,
+    budget: &Budget,
     abort: &'env Abort<'_>,
 ) -> Sender<BlockDraft> {
-    let (block_in, blocks) = bounded::<BlockDraft>(sizes.blocks);
-    for _ in 0..sizes.threads {
+    let (block_in, blocks) = bounded::<BlockDraft>(budget.blocks);
+    for _ in 0..budget.threads {
         let blocks = blocks.clone();
         scope.spawn(move || stop_on_error(abort, code_blocks(session, level, &blocks, abort)));
     }
@@ -189,18 +148,17 @@ fn read_batches(
 }
 
 /// One file from a stream, at its path below synthetic directories.
-fn run_stream<'r>(
-    repo: &'r Repository,
-    session: &Session<'r>,
-    options: &IngestOptions,
+fn run_stream(
+    session: &Session<'_>,
+    task: Task<'_>,
+    budget: &Budget,
     stream: Stream,
-    abort: &Abort<'_>,
 ) -> Result<(Leaf, Tally)> {
-    let sizes = Sizes::new(options.threads);
+    let Task { repo, options, owners, abort, .. } = task;
     let level = options.compression_level;
     let Stream { name, reader: source, finish } = stream;
     let file = std::thread::scope(|scope| {
-        let blocks = spawn_coders(scope, session, level, &sizes, abort);
+        let blocks = spawn_coders(scope, session, level, budget, abort);
         let mut reader = Reader::new(repo, session, abort, blocks, level)?;
         let file = reader.stream(source)?;
         reader.finish()?;
@@ -214,8 +172,8 @@ fn run_stream<'r>(
     let bytes = file.size;
     let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
     let mut pages = PageWriter::new(session, encoder);
-    let owner = Owners::new()
-        .owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let owner =
+        owners.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut node = stream_node(now, 0o600, crate::format::Body::File(file));
     for part in plan::stream_parts(&name)?.iter().rev() {
         node.name = part.to_vec();
