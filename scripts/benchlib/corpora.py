@@ -2,7 +2,7 @@
 
 Corpora are in $BENCH_DIR/corpora/<scale>/<C>; what is there with its `ok` is used as it is.
 """
-import contextlib, fcntl, json, os, subprocess, sys
+import contextlib, fcntl, json, os, shutil, subprocess, sys
 
 from . import deltas, real, synthetic
 
@@ -72,8 +72,11 @@ def build(name, scale):
     if os.path.exists(path):
         raise real.MissingInput(f"{path} out of the way: it is not complete (no `ok` in it)")
     builder = deltas.Builder(f"{path}.building", f"{TITLES[name]}: synthetic", name not in IN_PLACE)
-    BUILD[name, scale](builder)
-    os.rename(builder.corpus, path)
+    try:
+        BUILD[name, scale](builder)
+        os.rename(builder.corpus, path)
+    finally:
+        shutil.rmtree(builder.corpus, ignore_errors=True)
 
 
 def ensure(name, scale, entry):
@@ -90,4 +93,5 @@ def ensure(name, scale, entry):
     if scale != "full" or not os.path.exists(python):
         python = sys.executable
     built = subprocess.run([python, entry, "corpora", "--scale", scale, "--corpus", name], stderr=subprocess.PIPE, text=True)
-    return None if built.returncode == 0 else (built.stderr.strip().splitlines() or ["no reason given"])[-1]
+    reason = (built.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return None if built.returncode == 0 else reason.removeprefix("bench: ")
