@@ -36,10 +36,10 @@ fn memory_stays_below_what_was_allowed() {
     }
     // A slow storage fills every queue and the packs.
     let mut command = sandbox.icecore_std();
-    command.args(["-r", "repository", "ingest", "-q", "--threads", "8", "--max-memory", "192M"]);
+    command.args(["-r", "repository", "ingest", "-q", "--threads", "8", "--max-memory", "224M"]);
     command.args(["--limit-upload", "200M"]).arg(&source);
     let peak = common::peak_memory(&mut command);
-    assert!(peak <= 192 << 20, "{} MiB", peak >> 20);
+    assert!(peak <= 224 << 20, "{} MiB", peak >> 20);
     sandbox.icecore().args(["-r", "repository", "verify", "--read-data"]).assert().success();
 }
 
@@ -53,7 +53,7 @@ fn too_little_memory_is_refused_before_anything_is_written() {
     let output = output.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("--max-memory 192 MiB or more"), "{said}");
+    assert!(said.contains("--max-memory 224 MiB or more"), "{said}");
     assert!(
         !sandbox.path().join("repository/sessions").exists()
             || fs::read_dir(sandbox.path().join("repository/sessions")).unwrap().next().is_none()

@@ -79,7 +79,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l tag -d 'A wor
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
@@ -115,7 +115,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l tag -d 'A wor
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F

@@ -87,7 +87,7 @@ pub(crate) struct Ingest {
     #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     compression: i32,
 
-    /// Threads that read, and as many that compress [default: one per processor]
+    /// Threads that compress; twice as many read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 

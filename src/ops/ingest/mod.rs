@@ -62,7 +62,7 @@ pub struct IngestOptions {
     pub excludes: ExcludeOptions,
     /// zstd level, 1 to 19.
     pub compression_level: i32,
-    /// Threads that read, and as many that code; fewer where memory has no room for them.
+    /// Threads that code, and half as many as read; fewer where memory has no room for them.
     pub threads: usize,
     /// Most bytes of memory, at least [`MEMORY_MIN`]. The repository should have been opened with
     /// [`block_cache`] of it.

@@ -60,7 +60,7 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         // Ends with this closure, so that a walker never waits for an assembler that is gone.
         let events = events;
         let coders = spawn_coders(scope, session, level, budget, abort);
-        for _ in 0..budget.threads {
+        for _ in 0..budget.readers {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
                 stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
@@ -106,7 +106,7 @@ fn spawn_coders<'scope, 'env: 'scope, 'r>(
     abort: &'env Abort<'_>,
 ) -> Sender<BlockDraft> {
     let (block_in, blocks) = bounded::<BlockDraft>(budget.blocks);
-    for _ in 0..budget.threads {
+    for _ in 0..budget.coders {
         let blocks = blocks.clone();
         scope.spawn(move || stop_on_error(abort, code_blocks(session, level, &blocks, abort)));
     }
