@@ -82,9 +82,9 @@ pub(crate) fn default_label() -> String {
 /// The name of the user who runs this, or the number.
 pub(crate) fn user() -> String {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    match Owners::new().owner(uid, gid).user {
-        name if name.is_empty() => uid.to_string(),
-        name => name,
+    match Owners::new().owner(uid, gid).user.as_str() {
+        "" => uid.to_string(),
+        name => name.to_owned(),
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::format::Owner;
 
 /// User and group names, each looked up once. Shared by all threads of an ingest or a restore.
 #[derive(Debug, Default)]
 pub struct Owners {
+    whole: RwLock<HashMap<(u32, u32), Arc<Owner>>>,
     users: RwLock<HashMap<u32, String>>,
     groups: RwLock<HashMap<u32, String>>,
     uids: RwLock<HashMap<String, Option<u32>>>,
@@ -27,8 +28,10 @@ impl Owners {
 
     /// The owner with these numbers; names are empty where the system has none (or none in UTF-8).
     #[must_use]
-    pub fn owner(&self, uid: u32, gid: u32) -> Owner {
-        Owner { uid, gid, user: self.user(uid), group: self.group(gid) }
+    pub fn owner(&self, uid: u32, gid: u32) -> Arc<Owner> {
+        cached(&self.whole, &(uid, gid), |_| {
+            Arc::new(Owner { uid, gid, user: self.user(uid), group: self.group(gid) })
+        })
     }
 
     /// The numbers that an owner has on this system: by name where the name exists here, else the
@@ -87,7 +90,7 @@ mod tests {
         for _again in 0..2 {
             let root = owners.owner(0, 0);
             assert_eq!((root.user.as_str(), root.group.as_str()), ("root", "root"));
-            let moved = Owner { uid: 12, gid: 34, ..root };
+            let moved = Owner { uid: 12, gid: 34, ..Owner::clone(&root) };
             assert_eq!(owners.local(&moved), (0, 0));
         }
     }
@@ -98,7 +101,7 @@ mod tests {
         let nobody = owners.owner(4_294_967_294, 4_294_967_294);
         assert_eq!((nobody.user.as_str(), nobody.group.as_str()), ("", ""));
         assert_eq!(owners.local(&nobody), (4_294_967_294, 4_294_967_294));
-        let foreign = Owner { user: "no such user here".into(), ..nobody };
+        let foreign = Owner { user: "no such user here".into(), ..Owner::clone(&nobody) };
         assert_eq!(owners.local(&foreign).0, 4_294_967_294);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::format::{ChunkId, Content, Extent, ExtentPage, File, extent_cut_after, limits};
 
 use super::chunks::ChunkReader;
+use super::directory::PutPage;
 use super::error::{RepoError, Result};
-use super::trees::PutPage;
 use super::weighted::WeightedLru;
 
 /// Extents that a node lists itself; more go to pages.

@@ -8,6 +8,7 @@
 
 mod chunks;
 mod content;
+mod directory;
 mod error;
 mod index;
 mod keys;
@@ -26,14 +27,13 @@ use std::sync::Arc;
 
 pub use chunks::Chunk;
 pub use content::{ExtentsWriter, Placed};
+pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
 pub use pack::BlockDraft;
 pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
-pub use trees::{
-    DirectoryWriter, Entries, LeafAt, NodeRef, Page, PageAt, PutPage, WrittenDirectory,
-};
+pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
 pub use verify::{IndexCheck, PackCheck, StoredPack};
 
 use crate::codec::aead::{MasterKey, SubKey};

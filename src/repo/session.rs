@@ -22,10 +22,10 @@ use crate::format::{
 use crate::sync::{Permit, Permits, lock};
 
 use super::Repository;
+use super::directory::PutPage;
 use super::error::{RepoError, Result};
 use super::index;
 use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
-use super::trees::PutPage;
 
 /// A session that shows no new beat for this long counts as dead.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -419,5 +419,9 @@ impl PutPage for PageWriter<'_, '_> {
             self.draft.push(id, bytes);
         }
         Ok(id)
+    }
+
+    fn has_page(&mut self, id: &ChunkId) -> bool {
+        self.session.has_chunk(id)
     }
 }

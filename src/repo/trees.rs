@@ -1,161 +1,18 @@
-//! Directories: pages in and out of chunks.
-//!
-//! [`DirectoryWriter`] takes nodes in name order and cuts pages as it goes, so a directory of a
-//! million entries needs memory for one page per level. [`Trees`] reads pages through a cache.
+//! Directories: pages read through a cache, found by name or by position, listed in order.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::format::{
-    Body, ChunkId, Content, Leaf, Node, Owner, PageRef, Totals, TreePage, limits, tree_cut_after,
-};
+use crate::format::{ChunkId, Leaf, Node, Owner, PageRef, TreePage, limits};
 
 use super::chunks::ChunkReader;
 use super::error::{RepoError, Result};
 use super::weighted::WeightedLru;
 
-/// Entries that a leaf has at least, so that small directories are one page.
-const LEAF_ENTRIES_MIN: usize = 32;
-const INNER_ENTRIES_MIN: usize = 4;
-
-/// Takes an encoded page and gives its id; the session's part.
-pub trait PutPage {
-    /// Stores one page and returns its chunk id.
-    fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId>;
-}
-
-/// Builds one directory from nodes in name order.
-#[derive(Debug, Default)]
-pub struct DirectoryWriter {
-    leaf: Leaf,
-    owners: HashMap<Owner, u32>,
-    leaf_bytes: usize,
-    inner: Vec<Vec<PageRef>>,
-    entries: u64,
-    totals: Totals,
-}
-
-/// What a directory's node says of its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrittenDirectory {
-    /// The top page; `None` when empty.
-    pub page: Option<ChunkId>,
-    /// Direct entries.
-    pub entries: u64,
-    /// Sums of all below.
-    pub totals: Totals,
-}
-
-impl From<WrittenDirectory> for Body {
-    fn from(written: WrittenDirectory) -> Self {
-        let WrittenDirectory { page, entries, totals } = written;
-        Self::Directory { page, entries, totals }
-    }
-}
-
-impl DirectoryWriter {
-    /// Adds a node; names must come in ascending byte order.
-    pub fn push(&mut self, mut node: Node, owner: &Owner, pages: &mut dyn PutPage) -> Result<()> {
-        debug_assert!(self.leaf.nodes.last().is_none_or(|last| last.name < node.name));
-        self.totals.add(&node.body);
-        self.entries += 1;
-        node.owner = self.owner_number(owner);
-        self.leaf_bytes += encoded_size(&node);
-        let count = self.leaf.nodes.len() + 1;
-        let cut = (count >= LEAF_ENTRIES_MIN && tree_cut_after(&node.name, 0))
-            || count >= limits::PAGE_ENTRIES_MAX
-            || self.leaf_bytes >= limits::PAGE_TARGET_MAX;
-        self.leaf.nodes.push(node);
-        if cut { self.close_leaf(pages) } else { Ok(()) }
-    }
-
-    fn owner_number(&mut self, owner: &Owner) -> u32 {
-        if let Some(&number) = self.owners.get(owner) {
-            return number;
-        }
-        let number = self.leaf.owners.len() as u32;
-        self.leaf.owners.push(owner.clone());
-        self.owners.insert(owner.clone(), number);
-        number
-    }
-
-    fn close_leaf(&mut self, pages: &mut dyn PutPage) -> Result<()> {
-        self.owners.clear();
-        self.leaf_bytes = 0;
-        let leaf = std::mem::take(&mut self.leaf);
-        let (Some(first), Some(last)) = (leaf.nodes.first(), leaf.nodes.last()) else {
-            return Ok(());
-        };
-        let (first, last) = (first.name.clone(), last.name.clone());
-        let entries = leaf.nodes.len() as u64;
-        let page = pages.put_page(&TreePage::Leaf(leaf).encode())?;
-        self.push_ref(0, PageRef { first, page, entries }, &last, pages)
-    }
-
-    /// Adds a page to the level above; `last` is the last name below it, which decides cuts.
-    fn push_ref(
-        &mut self,
-        level: usize,
-        page: PageRef,
-        last: &[u8],
-        pages: &mut dyn PutPage,
-    ) -> Result<()> {
-        if self.inner.len() <= level {
-            self.inner.push(Vec::new());
-        }
-        let Some(refs) = self.inner.get_mut(level) else { return Ok(()) };
-        refs.push(page);
-        let cut = (refs.len() >= INNER_ENTRIES_MIN && tree_cut_after(last, level as u8 + 1))
-            || refs.len() >= limits::PAGE_ENTRIES_MAX;
-        if cut { self.close_inner(level, last, pages) } else { Ok(()) }
-    }
-
-    fn close_inner(&mut self, level: usize, last: &[u8], pages: &mut dyn PutPage) -> Result<()> {
-        let Some(refs) = self.inner.get_mut(level).map(std::mem::take) else { return Ok(()) };
-        let Some(first) = refs.first().map(|page| page.first.clone()) else { return Ok(()) };
-        let entries = refs.iter().map(|page| page.entries).sum();
-        let page = pages.put_page(&TreePage::Inner(refs).encode())?;
-        self.push_ref(level + 1, PageRef { first, page, entries }, last, pages)
-    }
-
-    /// Closes the open pages up to a single one.
-    pub fn finish(mut self, pages: &mut dyn PutPage) -> Result<WrittenDirectory> {
-        let last = self.leaf.nodes.last().map(|node| node.name.clone()).unwrap_or_default();
-        self.close_leaf(pages)?;
-        let mut level = 0;
-        let page = loop {
-            let above_empty = self.inner.iter().skip(level + 1).all(Vec::is_empty);
-            match self.inner.get(level).map(Vec::as_slice) {
-                None => break None,
-                Some([only]) if above_empty => break Some(only.page),
-                Some([]) => {}
-                Some(_) => self.close_inner(level, &last, pages)?,
-            }
-            level += 1;
-        };
-        Ok(WrittenDirectory { page, entries: self.entries, totals: self.totals })
-    }
-}
-
-/// About how many bytes a node takes in a page; used for cuts only, so it must not change.
-fn encoded_size(node: &Node) -> usize {
-    let xattrs: usize = node.xattrs.iter().map(|x| 16 + x.name.len() + x.value.len()).sum();
-    let body = match &node.body {
-        Body::File(file) => match &file.content {
-            Content::Inline(bytes) => 80 + bytes.len(),
-            Content::Extents { extents, .. } => 80 + 40 * extents.len(),
-        },
-        Body::Symlink { target } => 8 + target.len(),
-        _ => 100,
-    };
-    120 + node.name.len() + xattrs + body
-}
-
 /// A node in the page that holds it.
 #[derive(Debug, Clone)]
 pub struct NodeRef {
-    leaf: Arc<Leaf>,
+    pub(super) leaf: Arc<Leaf>,
     /// The page, unless the node is a snapshot's root.
     pub page: Option<ChunkId>,
     /// The node's number in its page.

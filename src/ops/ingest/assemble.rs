@@ -1,11 +1,13 @@
 //! The assembler: events in, tree pages out, in the walker's order.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Receiver;
 
 use crate::format::{Body, Leaf, Node, Owner};
 use crate::localfs::Owners;
 use crate::ops::error::{OpError, Result};
-use crate::repo::{DirectoryWriter, PageWriter};
+use crate::repo::{DirectoryWriter, NodeRef, PageWriter};
 
 use super::abort::Abort;
 use super::ticket::Reading;
@@ -14,8 +16,21 @@ use super::walk::Event;
 /// A directory whose entries are still coming.
 struct Open {
     node: Node,
-    owner: Owner,
+    owner: Arc<Owner>,
+    /// The directory in the parent snapshot.
+    prior: Option<NodeRef>,
     writer: DirectoryWriter,
+}
+
+impl Open {
+    /// Whether the directory, now that its entries are known, is just as it was.
+    fn is_kept(&self) -> Option<&NodeRef> {
+        let same = |prior: &&NodeRef| {
+            let node = Node { owner: prior.owner, ..Node::clone(&self.node) };
+            ***prior == node && prior.owner() == &*self.owner
+        };
+        self.prior.as_ref().filter(same)
+    }
 }
 
 /// Takes all events and returns the snapshot's root. After a failure it goes on taking them, so
@@ -49,8 +64,13 @@ fn take(
     owners: &Owners,
 ) -> Result<Option<Leaf>> {
     match event {
-        Event::Enter(node, owner) => {
-            stack.push(Open { node: *node, owner, writer: DirectoryWriter::default() });
+        Event::Enter(node, owner, prior) => {
+            stack.push(Open { node: *node, owner, prior, writer: DirectoryWriter::default() });
+        }
+        Event::Kept(node) => {
+            if let Some(open) = stack.last_mut() {
+                open.writer.push_kept(&node, pages)?;
+            }
         }
         Event::Entry(mut node, mut owner, ticket) => {
             if let Some(ticket) = ticket {
@@ -63,11 +83,15 @@ fn take(
             }
         }
         Event::Leave => {
-            let Some(Open { mut node, owner, writer }) = stack.pop() else { return Ok(None) };
-            node.body = writer.finish(pages)?.into();
-            match stack.last_mut() {
-                Some(above) => above.writer.push(node, &owner, pages)?,
-                None => return Ok(Some(Leaf { owners: vec![owner], nodes: vec![node] })),
+            let Some(mut open) = stack.pop() else { return Ok(None) };
+            open.node.body = std::mem::take(&mut open.writer).finish(pages)?.into();
+            let Some(above) = stack.last_mut() else {
+                let owners = vec![Owner::clone(&open.owner)];
+                return Ok(Some(Leaf { owners, nodes: vec![open.node] }));
+            };
+            match open.is_kept() {
+                Some(prior) => above.writer.push_kept(prior, pages)?,
+                None => above.writer.push(open.node, &open.owner, pages)?,
             }
         }
     }

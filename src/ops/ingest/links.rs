@@ -6,6 +6,7 @@
 //! unchanged since.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::format::{HardLink, Kind, Node, Owner};
 use crate::localfs::Found;
@@ -16,7 +17,7 @@ use super::ticket::Ticket;
 #[derive(Clone)]
 pub(super) struct Linked {
     pub(super) node: Node,
-    pub(super) owner: Owner,
+    pub(super) owner: Arc<Owner>,
     pub(super) ticket: Option<Ticket>,
     found: Found,
     names_left: u32,
@@ -57,11 +58,11 @@ impl Links {
         &mut self,
         found: Found,
         node: &Node,
-        owner: &Owner,
+        owner: &Arc<Owner>,
         ticket: Option<&Ticket>,
     ) {
         let names_left = found.nlink.saturating_sub(1);
-        let (node, owner, ticket) = (node.clone(), owner.clone(), ticket.cloned());
+        let (node, owner, ticket) = (node.clone(), Arc::clone(owner), ticket.cloned());
         let linked = Linked { node, owner, ticket, found, names_left };
         self.met.insert((found.device, found.inode), linked);
     }

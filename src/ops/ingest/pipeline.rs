@@ -183,7 +183,7 @@ fn run_stream(
     }
     pages.flush()?;
     let tally = Tally { files_new: 1, bytes, ..Tally::default() };
-    Ok((root_leaf(node, owner), tally))
+    Ok((root_leaf(node, Owner::clone(&owner)), tally))
 }
 
 fn root_leaf(node: Node, owner: Owner) -> Leaf {

@@ -23,10 +23,12 @@ use super::ticket::{Batch, FileJob, Ticket};
 
 /// What the walker found next, in the order of the snapshot's tree.
 pub(super) enum Event {
-    /// A directory begins; its entries follow.
-    Enter(Box<Node>, Owner),
+    /// A directory begins; its entries follow. It may turn out to be just as it was.
+    Enter(Box<Node>, Arc<Owner>, Option<NodeRef>),
     /// An entry of the current directory. With a ticket, its content is still being read.
-    Entry(Box<Node>, Owner, Option<Ticket>),
+    Entry(Box<Node>, Arc<Owner>, Option<Ticket>),
+    /// An entry that is in every respect as it was in the parent snapshot.
+    Kept(NodeRef),
     /// The current directory ends.
     Leave,
 }
@@ -145,7 +147,7 @@ impl<'a> Walker<'a> {
         node.xattrs = localfs::read_xattrs_fd(&*dir)?;
         node.body = empty_directory();
         let owner = self.owners.owner(found.uid, found.gid);
-        self.send(Event::Enter(Box::new(node), owner));
+        self.send(Event::Enter(Box::new(node), owner, None));
         self.children(&Place { dir, only, device }, parent.map(|node| &**node));
         self.send(Event::Leave);
         self.flush();
@@ -285,7 +287,7 @@ impl<'a> Walker<'a> {
             Ok(xattrs) => node.xattrs = xattrs,
             Err(err) => self.trouble(&err),
         }
-        self.send(Event::Enter(Box::new(node), owner));
+        self.send(Event::Enter(Box::new(node), owner, prior.clone()));
         match opened {
             Err(err) => self.trouble(&err),
             Ok(dir) => {
@@ -320,7 +322,16 @@ impl<'a> Walker<'a> {
             return self.further_name(name, found, linked);
         }
         let known = prior.is_some();
-        let taken = match prior.filter(|prior| self.is_unchanged(prior, found)) {
+        let prior = prior.filter(|prior| self.is_unchanged(prior, found));
+        if prior.is_some() && found.kind == Kind::File {
+            self.tally.files_unchanged += 1;
+            self.abort.progress().done(1, to_read(found));
+        }
+        let owner = self.owners.owner(found.uid, found.gid);
+        let taken = match prior {
+            Some(prior) if self.is_same(&prior, found, &owner) => {
+                return self.send(Event::Kept(prior));
+            }
             Some(prior) => self.keep(place, &prior, name, found).map(|node| (node, *found, None)),
             None => self.fresh(place, name, found, known),
         };
@@ -366,6 +377,18 @@ impl<'a> Walker<'a> {
         body && prior.mtime == found.mtime
             && (self.options.ignore_ctime || prior.ctime == found.ctime)
             && (self.options.ignore_inode || prior.inode == found.inode)
+    }
+
+    /// Whether not even an attribute of an unchanged entry differs. With an equal ctime the extended
+    /// attributes are the same. What has several names is put together anew.
+    fn is_same(&self, prior: &NodeRef, found: &Found, owner: &Owner) -> bool {
+        let atime = self.options.keep_atime.then_some(found.atime);
+        found.nlink == 1
+            && prior.link.is_none()
+            && prior.page.is_some()
+            && (prior.ctime, prior.btime) == (found.ctime, found.btime)
+            && (prior.mode, prior.inode, prior.atime) == (found.mode, found.inode, atime)
+            && prior.owner() == owner
     }
 
     /// Whether the repository still has what the parent's node refers to; else it is read again.
@@ -417,10 +440,6 @@ impl<'a> Walker<'a> {
         node.ctime = found.ctime;
         node.inode = found.inode;
         node.atime = self.options.keep_atime.then_some(found.atime);
-        if found.kind == Kind::File {
-            self.tally.files_unchanged += 1;
-            self.abort.progress().done(1, to_read(found));
-        }
         Ok(node)
     }
 
