@@ -14,6 +14,9 @@
 
 mod abort;
 mod assemble;
+
+mod content;
+mod cut;
 mod excludes;
 mod links;
 mod pipeline;
@@ -28,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+pub use cut::ChunkerChoice;
 pub use excludes::ExcludeOptions;
 
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
@@ -57,6 +61,8 @@ pub struct IngestOptions {
     pub excludes: ExcludeOptions,
     /// zstd level, 1 to 19.
     pub compression_level: i32,
+    /// How files are cut into chunks.
+    pub chunker: ChunkerChoice,
     /// Threads that read, and as many that code.
     pub threads: usize,
     /// Store access times too; each reading then makes a new tree.

@@ -104,7 +104,7 @@ fn run_paths<'r>(
         for _ in 0..sizes.threads {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
-                stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
+                stop_on_error(abort, read_batches(repo, session, options, &batches, blocks, abort));
             });
         }
         drop((coders, batches));
@@ -174,12 +174,12 @@ fn code_blocks(
 fn read_batches(
     repo: &Repository,
     session: &Session<'_>,
-    level: i32,
+    options: &IngestOptions,
     batches: &Receiver<Batch>,
     blocks: Sender<BlockDraft>,
     abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+    let mut reader = Reader::new(repo, session, abort, blocks, options)?;
     for batch in batches {
         if !abort.is_set() {
             batch.read(|job| reader.file(job));
@@ -201,7 +201,7 @@ fn run_stream<'r>(
     let Stream { name, reader: source, finish } = stream;
     let file = std::thread::scope(|scope| {
         let blocks = spawn_coders(scope, session, level, &sizes, abort);
-        let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+        let mut reader = Reader::new(repo, session, abort, blocks, options)?;
         let file = reader.stream(source)?;
         reader.finish()?;
         Ok::<_, OpError>(file)
