@@ -52,6 +52,9 @@
 //!   page with them.
 //! - *A file with more than 4 GiB of holes has no whole-file hash*: hashing the zeroes of a
 //!   terabyte takes three minutes at 6 GB/s. Its chunks are verified like all others.
+//! - *Disk images are of class database*: their file systems change pages in place too.
+//! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
+//!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 
 pub mod cli;
 pub mod clock;

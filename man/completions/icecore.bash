@@ -662,7 +662,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__ingest)
-            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --threads --max-memory --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --chunker --threads --max-memory --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,6 +724,10 @@ _icecore() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --chunker)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --threads)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -776,13 +780,17 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__init)
-            opts="-r -q -v -h --plain --label --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-r -q -v -h --plain --label --chunk-size --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --chunk-size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

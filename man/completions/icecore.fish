@@ -54,6 +54,7 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Pr
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l label -d 'Words that tell the first key from others [default: user@host]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l chunk-size -d 'Average size of the chunks that files are cut into by content, 4K to 4M; each has a quarter of it to four times as much. Cannot be changed later' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -79,6 +80,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l tag -d 'A wor
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
@@ -115,6 +117,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l tag -d 'A wor
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::format::Time;
+use crate::format::{Time, limits};
 use crate::ops::OpError;
-use crate::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
+use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input, Stream};
 use crate::repo::OpenOptions;
 use crate::report::ingest as report;
 use crate::units;
@@ -86,6 +86,12 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "LEVEL", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     compression: i32,
+
+    /// How files are cut into chunks: auto (as each one's content asks for), cdc (by content),
+    /// fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are
+    /// read again are stored again
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = parse_chunker)]
+    chunker: ChunkerChoice,
 
     /// Threads that compress; twice as many read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -184,6 +190,7 @@ impl Ingest {
             time: self.time,
             excludes: self.excludes.into(),
             compression_level: self.compression,
+            chunker: self.chunker,
             threads,
             max_memory: self.max_memory,
             keep_atime: self.with_atime,
@@ -202,6 +209,29 @@ impl Ingest {
         Ok(if done.troubles_count > 0 { Exit::Partial } else { Exit::Done })
     }
 }
+
+fn parse_chunker(text: &str) -> Result<ChunkerChoice, String> {
+    match (text, text.strip_prefix("fixed:")) {
+        ("auto", _) => Ok(ChunkerChoice::Auto),
+        ("cdc", _) => Ok(ChunkerChoice::ContentDefined),
+        ("fixed", _) => Ok(ChunkerChoice::Fixed(None)),
+        ("database", _) => Ok(ChunkerChoice::Database),
+        ("tensor", _) => Ok(ChunkerChoice::Tensor),
+        (_, Some(size)) => {
+            let fits = |len: &u32| (FIXED_MIN..=limits::CHUNK_MAX as u32).contains(len);
+            let len = u32::try_from(units::parse_size(size)?).ok().filter(fits);
+            len.map(|len| ChunkerChoice::Fixed(Some(len))).ok_or_else(|| {
+                let most = units::size(limits::CHUNK_MAX as u64);
+                let least = units::size(u64::from(FIXED_MIN));
+                format!("chunks of {size} are not possible: {least} to {most}")
+            })
+        }
+        _ => Err("not one of auto, cdc, fixed, fixed:SIZE, database, tensor".to_owned()),
+    }
+}
+
+/// Shortest chunks that can be asked for: a page, below which the index outgrows the content.
+const FIXED_MIN: u32 = 4 << 10;
 
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
@@ -290,6 +320,18 @@ fn ended(mut child: Child, shown: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunkers_and_their_bounds() {
+        assert_eq!(parse_chunker("auto"), Ok(ChunkerChoice::Auto));
+        assert_eq!(parse_chunker("fixed"), Ok(ChunkerChoice::Fixed(None)));
+        assert_eq!(parse_chunker("fixed:4K"), Ok(ChunkerChoice::Fixed(Some(4096))));
+        assert_eq!(parse_chunker("fixed:16MiB"), Ok(ChunkerChoice::Fixed(Some(16 << 20))));
+        for bad in ["", "fixed:", "fixed:0", "fixed:4095", "fixed:17M", "fixed:1T", "CDC", "cdc:1M"]
+        {
+            assert!(parse_chunker(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn paths_end_by_nul_where_there_is_one() {

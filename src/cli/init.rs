@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::format::Chunking;
 use crate::repo::{InitOptions, RepoError, Repository};
 use crate::storage::LocalStorage;
+use crate::units;
 
 use super::context::Context;
 use super::error::CliError;
@@ -39,6 +41,21 @@ pub(crate) struct Init {
     /// Words that tell the first key from others [default: user@host]
     #[arg(long, value_name = "WORDS", conflicts_with = "plain")]
     label: Option<String>,
+
+    /// Average size of the chunks that files are cut into by content, 4K to 4M; each has a quarter
+    /// of it to four times as much. Cannot be changed later
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_chunking)]
+    chunk_size: Chunking,
+}
+
+fn parse_chunking(text: &str) -> Result<Chunking, String> {
+    let size = units::parse_size(text)?;
+    let average = u32::try_from(size).ok().filter(|size| Chunking::AVERAGES.contains(size));
+    average.map(Chunking::around).ok_or_else(|| {
+        let [least, most] = [Chunking::AVERAGES.start(), Chunking::AVERAGES.end()];
+        let [least, most] = [least, most].map(|&size| units::size(u64::from(size)));
+        format!("chunks of {text} on average are not possible: {least} to {most}")
+    })
 }
 
 impl Init {
@@ -62,7 +79,8 @@ impl Init {
         let storage = LocalStorage::create(&path)
             .map_err(|err| if err.is_already_exists() { exists() } else { RepoError::from(err) })?;
         let label = self.label.unwrap_or_else(key::default_label);
-        let config = Repository::init(&storage, secret.as_ref(), &label, InitOptions::default())?;
+        let options = InitOptions { chunking: self.chunk_size, ..InitOptions::default() };
+        let config = Repository::init(&storage, secret.as_ref(), &label, options)?;
         let location = storage.root().display().to_string();
         let (id, encrypted) = (config.repository, config.encrypted);
         cx.report(

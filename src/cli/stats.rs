@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::format::{Body, Totals};
 use crate::ops::path::{self, Resolved};
-use crate::ops::stats::{self, StatsReport, Sum};
+use crate::ops::stats::{self, ClassCounter, ClassSums, StatsReport, Sum};
 use crate::report::{json as as_json, text};
 use crate::units;
 
@@ -22,6 +22,8 @@ use super::snapshots::FilterOptions;
 ///
 /// Of the repository: all snapshots together, the distinct chunks they are made of, and what those
 /// take as stored. Of a snapshot or a path in one: what it holds, and what the snapshot added.
+/// Files are also summed up by how they were cut into chunks: inline (too small for any), default
+/// and large (by content), database (at pages), tensor (at tensors).
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
     /// Snapshot, and a path in it [default: the whole repository]
@@ -39,8 +41,15 @@ impl Stats {
         if let Some(name) = &self.at {
             let at = path::resolve(&repo, name.as_bytes(), &filter)?;
             let totals = totals(&at);
-            cx.data(|| snapshot_json(&at, &totals), || snapshot_text(&at, &totals))?;
-            return Ok(Exit::Done);
+            let mut counter = ClassCounter::new(&repo, cx.interrupt.flag());
+            let classes = counter.count(&at.node)?;
+            let damaged = counter.damaged;
+            damaged.iter().for_each(show_damage);
+            cx.data(
+                || snapshot_json(&at, &totals, &classes),
+                || snapshot_text(&at, &totals, &classes),
+            )?;
+            return Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage });
         }
         let report = stats::run(&repo, cx.interrupt.flag())?;
         report.damaged.iter().for_each(show_damage);
@@ -67,7 +76,7 @@ fn sizes(totals: &Totals) -> String {
     format!("{}, {} without holes", units::size(totals.size), units::size(totals.data))
 }
 
-fn snapshot_json(at: &Resolved, totals: &Totals) -> serde_json::Value {
+fn snapshot_json(at: &Resolved, totals: &Totals, classes: &ClassSums) -> serde_json::Value {
     let mut snapshot = as_json::snapshot(&at.snapshot);
     if let Some(fields) = snapshot.as_object_mut() {
         fields.remove("troubles");
@@ -76,15 +85,16 @@ fn snapshot_json(at: &Resolved, totals: &Totals) -> serde_json::Value {
         "snapshot": snapshot,
         "path": as_json::path(&at.path),
         "totals": as_json::totals(totals),
+        "classes": as_json::classes(classes),
     })
 }
 
-fn snapshot_text(at: &Resolved, totals: &Totals) -> String {
+fn snapshot_text(at: &Resolved, totals: &Totals, classes: &ClassSums) -> String {
     let snapshot = &at.snapshot;
     let added = snapshot.added;
     let whole = at.path == b"/";
     let only_whole = |fact: String| if whole { fact } else { String::new() };
-    text::facts(&[
+    let mut facts = vec![
         ("snapshot", snapshot.id.to_string()),
         ("path", only_path(at)),
         ("time", units::local_time(snapshot.time)),
@@ -110,7 +120,19 @@ fn snapshot_text(at: &Resolved, totals: &Totals) -> String {
                 String::new()
             },
         ),
-    ])
+    ];
+    facts.extend(class_facts(classes));
+    text::facts(&facts)
+}
+
+/// A line for each class of which there are files.
+fn class_facts(classes: &ClassSums) -> impl Iterator<Item = (&'static str, String)> {
+    let labels = ["inline files", "default class", "large class", "database class", "tensor class"];
+    labels.into_iter().zip(classes.by_name()).map(|(label, (_, sum))| {
+        let totals = Totals { size: sum.size, data: sum.data, ..Totals::default() };
+        let fact = format!("{} in {}", sizes(&totals), text::count(sum.files, "file"));
+        (label, if sum.files == 0 { String::new() } else { fact })
+    })
 }
 
 fn only_path(at: &Resolved) -> String {
@@ -127,6 +149,7 @@ fn repository_json(report: &StatsReport) -> serde_json::Value {
         "oldest": report.span.map(|(oldest, _)| as_json::time(oldest)),
         "newest": report.span.map(|(_, newest)| as_json::time(newest)),
         "totals": as_json::totals(&report.totals),
+        "classes": as_json::classes(&report.classes),
         "data_chunks": sum_json(report.data_chunks),
         "meta_chunks": sum_json(report.meta_chunks),
         "data_packs": sum_json(report.data_packs),
@@ -149,12 +172,15 @@ fn repository_text(report: &StatsReport) -> String {
         ratio => format!(", {ratio} smaller"),
     };
     let distinct = report.data_chunks.bytes + report.meta_chunks.bytes;
-    text::facts(&[
+    let mut facts = vec![
         ("snapshots", format!("{}{}", text::number(report.snapshots), span.unwrap_or_default())),
         (
             "all together",
             format!("{} in {}", sizes(&report.totals), text::count(report.totals.files, "file")),
         ),
+    ];
+    facts.extend(class_facts(&report.classes));
+    facts.extend([
         ("distinct content", sum(report.data_chunks, "chunk")),
         ("distinct metadata", sum(report.meta_chunks, "chunk")),
         ("content as stored", sum(report.data_packs, "pack")),
@@ -178,5 +204,6 @@ fn repository_text(report: &StatsReport) -> String {
                 .trim_start_matches(", ")
                 .into(),
         ),
-    ])
+    ]);
+    text::facts(&facts)
 }

@@ -6,7 +6,8 @@
 //! The seed makes chunk lengths harder to recognise from outside; it is no encryption.
 //!
 //! What must stay true: a cut depends on the chunk's own bytes alone (from its start to at most
-//! `max` bytes on), never on how a reader happened to deliver them.
+//! `max` bytes on), or on its place in the file alone where the cutter is of that kind; never on
+//! how a reader happened to deliver them.
 
 use std::{
     borrow::Cow,
@@ -16,6 +17,8 @@ use std::{
 use fastcdc::v2020::{self, Normalization};
 
 use crate::format::Chunking;
+
+use super::classes::{ElementType, TENSOR_CHUNK, TensorMap};
 
 /// Content-defined cuts of one repository.
 #[derive(Debug, Clone)]
@@ -76,8 +79,10 @@ impl Chunker {
 pub enum Cutter {
     /// Where the content says so.
     ContentDefined(Chunker),
-    /// Every so many bytes, at least 1.
+    /// At the multiples of so many bytes, at least 1, of the file's offsets.
     Fixed(usize),
+    /// Where the tensors lie.
+    Tensors(TensorMap),
 }
 
 impl Cutter {
@@ -87,15 +92,29 @@ impl Cutter {
         match self {
             Self::ContentDefined(chunker) => chunker.max(),
             Self::Fixed(len) => (*len).max(1),
+            Self::Tensors(_) => TENSOR_CHUNK as usize,
         }
     }
 
-    /// As [`Chunker::next_cut`].
+    /// As [`Chunker::next_cut`], for a window that starts at `offset` of the file.
     #[must_use]
-    pub fn next_cut(&self, window: &[u8], at_end: bool) -> usize {
+    pub fn next_cut(&self, window: &[u8], at_end: bool, offset: u64) -> usize {
         match self {
             Self::ContentDefined(chunker) => chunker.next_cut(window, at_end),
-            Self::Fixed(_) => window.len().min(self.max()),
+            Self::Fixed(_) => {
+                let len = self.max() as u64;
+                window.len().min((len - offset % len) as usize)
+            }
+            Self::Tensors(map) => window.len().min(map.until_cut(offset) as usize),
+        }
+    }
+
+    /// What numbers the chunk that starts at `offset` holds, where the file's header says.
+    #[must_use]
+    pub fn element_at(&self, offset: u64) -> ElementType {
+        match self {
+            Self::Tensors(map) => map.element_at(offset),
+            Self::ContentDefined(_) | Self::Fixed(_) => ElementType::Other,
         }
     }
 }
@@ -105,10 +124,13 @@ impl Cutter {
 /// The buffer holds several times the longest chunk, so that what is left at its end is moved to
 /// its front rarely, and reads are large.
 #[derive(Debug)]
-pub struct ReadChunks<'c, R> {
+pub struct ReadChunks<R> {
     reader: R,
-    cutter: &'c Cutter,
+    /// Where the next chunk starts in the file.
+    offset: u64,
     buffer: Vec<u8>,
+    /// The buffer's length without what a peek took.
+    usual: usize,
     /// Where the next chunk starts in the buffer.
     start: usize,
     /// Where the bytes read so far end in the buffer.
@@ -119,49 +141,66 @@ pub struct ReadChunks<'c, R> {
 /// Bytes of a buffer, unless chunks are so long that it must hold more.
 const BUFFER_LEN: usize = 4 << 20;
 
-impl<'c, R: Read> ReadChunks<'c, R> {
-    /// With a new buffer.
-    pub fn new(reader: R, cutter: &'c Cutter) -> Self {
-        Self::with_buffer(reader, cutter, Vec::new())
+impl<R: Read> ReadChunks<R> {
+    /// Of a file from its start, with a new buffer.
+    pub fn new(reader: R) -> Self {
+        Self::with_buffer(reader, 0, Vec::new())
     }
 
-    /// With a buffer that an earlier stream gave back; it grows where it must, its content does
-    /// not matter.
-    pub fn with_buffer(reader: R, cutter: &'c Cutter, mut buffer: Vec<u8>) -> Self {
-        let len = BUFFER_LEN.max(cutter.max().saturating_mul(2));
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        Self { reader, cutter, buffer, start: 0, end: 0, at_end: false }
+    /// Of what lies at `offset` of its file, with a buffer that an earlier stream gave back; it
+    /// grows where it must, its content does not matter.
+    pub fn with_buffer(reader: R, offset: u64, buffer: Vec<u8>) -> Self {
+        let usual = BUFFER_LEN.max(buffer.len());
+        Self { reader, offset, buffer, usual, start: 0, end: 0, at_end: false }
+    }
+
+    /// What comes next: at least `len` bytes, unless the stream ends before.
+    pub fn peek(&mut self, len: usize) -> io::Result<&[u8]> {
+        self.grow(len);
+        self.fill(len)?;
+        Ok(self.buffer.get(self.start..self.end).unwrap_or_default())
     }
 
     /// The next chunk, never empty; `None` at the end of the stream.
     ///
     /// After an error of the reader the same chunk can be asked for again.
-    pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
-        self.fill()?;
+    pub fn next_chunk(&mut self, cutter: &Cutter) -> io::Result<Option<&[u8]>> {
+        let max = cutter.max();
+        self.usual = self.usual.max(max.saturating_mul(2));
+        self.grow(self.usual);
+        self.fill(max)?;
         let window = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let len = self.cutter.next_cut(window, self.at_end);
+        let len = cutter.next_cut(window, self.at_end, self.offset);
         self.start += len;
+        self.offset += len as u64;
         Ok(window.get(..len).filter(|chunk| !chunk.is_empty()))
     }
 
     /// Gives the buffer back for the next stream.
     #[must_use]
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        if self.buffer.len() > self.usual {
+            self.buffer.truncate(self.usual);
+            self.buffer.shrink_to_fit();
+        }
         self.buffer
     }
 
-    /// Reads until the longest chunk is there, or the end.
-    fn fill(&mut self) -> io::Result<()> {
-        let max = self.cutter.max();
+    fn grow(&mut self, len: usize) {
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+    }
+
+    /// Reads until `wanted` bytes are there, or the end.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.buffer.len() - self.start < max {
+        } else if self.buffer.len() - self.start < wanted {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        while !self.at_end && self.end - self.start < max {
+        while !self.at_end && self.end - self.start < wanted {
             let room = self.buffer.get_mut(self.end..).unwrap_or_default();
             let room_len = room.len();
             match self.reader.read(room) {
@@ -189,12 +228,12 @@ mod tests {
         bytes
     }
 
-    fn lengths(cutter: &Cutter, mut content: &[u8]) -> Vec<usize> {
-        let mut lengths = Vec::new();
-        while !content.is_empty() {
-            let len = cutter.next_cut(content, true);
+    fn lengths(cutter: &Cutter, content: &[u8]) -> Vec<usize> {
+        let (mut lengths, mut at) = (Vec::new(), 0);
+        while at < content.len() {
+            let len = cutter.next_cut(&content[at..], true, at as u64);
             lengths.push(len);
-            content = &content[len..];
+            at += len;
         }
         lengths
     }
@@ -278,17 +317,20 @@ mod tests {
         cutter: &Cutter,
         pieces: Vec<usize>,
         buffer: usize,
+        peeked: usize,
     ) -> Vec<usize> {
         let reader = Piecemeal(content, pieces.into_iter().cycle());
-        let mut chunks = ReadChunks::new(reader, cutter);
+        let mut chunks = ReadChunks::new(reader);
         // A small buffer, so that its end is met often.
-        chunks.buffer = vec![1; buffer.max(cutter.max())];
+        chunks.usual = buffer.max(1);
+        let peeked = chunks.peek(peeked).unwrap().len();
+        assert!(peeked <= content.len());
         let (mut whole, mut lengths) = (Vec::new(), Vec::new());
-        while let Some(chunk) = chunks.next_chunk().unwrap() {
+        while let Some(chunk) = chunks.next_chunk(cutter).unwrap() {
             whole.extend_from_slice(chunk);
             lengths.push(chunk.len());
         }
-        assert!(chunks.next_chunk().unwrap().is_none());
+        assert!(chunks.next_chunk(cutter).unwrap().is_none());
         assert!(whole == content, "chunks do not add up to the content");
         lengths
     }
@@ -302,6 +344,7 @@ mod tests {
             fixed in prop::option::of(1_usize..5000),
             mut pieces in prop::collection::vec(0_usize..6000, 0..9),
             buffer in 0_usize..5000,
+            peeked in 0_usize..9000,
         ) {
             pieces.push(700);
             let content = [noise(len), vec![0; zeros]].concat();
@@ -310,7 +353,7 @@ mod tests {
                 Cutter::Fixed,
             );
             let expected = lengths(&cutter, &content);
-            prop_assert_eq!(read_lengths(&content, &cutter, pieces, buffer), expected);
+            prop_assert_eq!(read_lengths(&content, &cutter, pieces, buffer, peeked), expected);
         }
     }
 
@@ -318,13 +361,40 @@ mod tests {
     fn chunks_longer_than_the_usual_buffer_are_whole() {
         let cutter = Cutter::Fixed(3 << 20);
         let content = noise(10 << 20);
-        let mut chunks = ReadChunks::new(content.as_slice(), &cutter);
+        let mut chunks = ReadChunks::new(content.as_slice());
         let mut lengths = Vec::new();
-        while let Some(chunk) = chunks.next_chunk().unwrap() {
+        while let Some(chunk) = chunks.next_chunk(&cutter).unwrap() {
             lengths.push(chunk.len());
         }
         assert_eq!(lengths, [3 << 20, 3 << 20, 3 << 20, 1 << 20]);
         assert_eq!(chunks.into_buffer().len(), 6 << 20);
+    }
+
+    #[test]
+    fn a_peek_takes_nothing_away_and_its_buffer_is_not_kept() {
+        let content = noise(20 << 20);
+        let mut chunks = ReadChunks::new(content.as_slice());
+        assert!(chunks.peek(70_000).unwrap() == &content[..70_000]);
+        assert!(chunks.peek(15 << 20).unwrap() == &content[..15 << 20]);
+        let cutter = Cutter::Fixed(1 << 20);
+        for part in content.chunks(1 << 20) {
+            assert!(chunks.next_chunk(&cutter).unwrap() == Some(part));
+        }
+        assert_eq!(chunks.peek(9).unwrap(), b"");
+        assert_eq!(chunks.into_buffer().len(), BUFFER_LEN);
+    }
+
+    #[test]
+    fn fixed_cuts_keep_to_the_grid_of_the_file() {
+        let content = noise(10_000);
+        let reader = &content[5000..];
+        let mut chunks = ReadChunks::with_buffer(reader, 5000, Vec::new());
+        let cutter = Cutter::Fixed(2048);
+        let mut lengths = Vec::new();
+        while let Some(chunk) = chunks.next_chunk(&cutter).unwrap() {
+            lengths.push(chunk.len());
+        }
+        assert_eq!(lengths, [3 * 2048 - 5000, 2048, 10_000 - 4 * 2048]);
     }
 
     #[test]
@@ -344,9 +414,9 @@ mod tests {
             }
         }
         let cutter = Cutter::Fixed(9);
-        let mut chunks = ReadChunks::new(Flaky(0), &cutter);
-        chunks.next_chunk().unwrap_err();
-        assert_eq!(chunks.next_chunk().unwrap(), Some(b"abab".as_slice()));
-        assert_eq!(chunks.next_chunk().unwrap(), None);
+        let mut chunks = ReadChunks::new(Flaky(0));
+        chunks.next_chunk(&cutter).unwrap_err();
+        assert_eq!(chunks.next_chunk(&cutter).unwrap(), Some(b"abab".as_slice()));
+        assert_eq!(chunks.next_chunk(&cutter).unwrap(), None);
     }
 }

@@ -5,11 +5,13 @@
 
 pub mod aead;
 pub mod chunker;
+pub mod classes;
 pub mod compress;
 pub mod kdf;
 
 pub use aead::{MasterKey, ObjectCipher, Purpose, SubKey, TAG_LEN};
 pub use chunker::{Chunker, Cutter, ReadChunks};
+pub use classes::{ElementType, Layout, Sniffed, TensorMap};
 pub use compress::{BlockDecoder, BlockEncoder};
 
 /// What coding can fail with, apart from bytes that are not what they should be.

@@ -32,7 +32,16 @@ pub struct Chunking {
 
 impl Chunking {
     /// The default: 16, 64 and 256 KiB.
-    pub const DEFAULT: Self = Self { min: 16 << 10, average: 64 << 10, max: 256 << 10 };
+    pub const DEFAULT: Self = Self::around(64 << 10);
+    /// The averages that [`Self::around`] takes: any other would be cut with other sizes than these.
+    pub const AVERAGES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
+
+    /// Sizes around an average out of [`Self::AVERAGES`]: from a quarter of it to four times as
+    /// much.
+    #[must_use]
+    pub const fn around(average: u32) -> Self {
+        Self { min: average / 4, average, max: average.saturating_mul(4) }
+    }
 }
 
 /// The config with its authentication code: the payload of `config`.

@@ -6,7 +6,8 @@
 //! being opened; only what is a regular file or directory is opened, and never so that it blocks.
 //!
 //! In: [`Dir::names`] lists, [`inspect`] and [`read_xattrs`] give the metadata, [`Owners`] the
-//! names of its owner, [`SourceFile`] the content without holes. Out: [`TargetDir`] creates,
+//! names of its owner, [`SourceFile`] the content without holes, [`GuardedFile`] the same
+//! without filling the page cache. Out: [`TargetDir`] creates,
 //! [`TargetFile`] is written to, and then [`apply`] makes the metadata equal to a node's.
 //!
 //! The layer knows nodes (`format`) and nothing of repositories, and it decides nothing: what to
@@ -18,6 +19,7 @@ mod error;
 mod inspect;
 mod names;
 mod owners;
+mod pagecache;
 mod remove;
 mod restore;
 mod source;
@@ -31,6 +33,7 @@ pub use error::LocalError;
 pub use inspect::{Found, inspect, inspect_fd, read_link};
 pub use names::{Entry, Names};
 pub use owners::Owners;
+pub use pagecache::{GuardedFile, RangeReader};
 pub use restore::{TargetDir, TargetFile};
 pub use source::{DataRanges, SourceFile};
 pub use xattrs::{read_xattrs, read_xattrs_fd};

@@ -16,6 +16,10 @@ use super::error::{At, LocalError};
 use super::{Dir, Found, inspect_fd};
 use crate::format::Kind;
 
+/// Files of up to this many bytes, all allocated, are not asked for holes: two calls each would add
+/// up. Larger ones may be preallocated and hardly written.
+const UNASKED_MAX: u64 = 1 << 20;
+
 /// A regular file opened for reading.
 #[derive(Debug)]
 pub struct SourceFile {
@@ -62,13 +66,14 @@ impl SourceFile {
 
     /// The ranges outside holes, in file order, within the size at opening.
     ///
-    /// Where as much is allocated as the file is long, it counts as one range and nothing is asked.
-    /// A hole can be missed so where the file also has space beyond its end or blocks for its
-    /// metadata; it is then read as the zeroes it stands for. One range, too, where the file
-    /// system cannot tell holes.
+    /// Where as much is allocated as the file is long, and that is up to 1 MiB, it counts as one
+    /// range and nothing is asked. A hole can be missed so where the file also has space beyond its
+    /// end or blocks for its metadata; it is then read as the zeroes it stands for. One range, too,
+    /// where the file system cannot tell holes.
     #[must_use]
     pub fn data_ranges(&self) -> DataRanges<'_> {
-        let full = self.found.blocks_512.saturating_mul(512) >= self.found.size;
+        let allocated = self.found.blocks_512.saturating_mul(512) >= self.found.size;
+        let full = allocated && self.found.size <= UNASKED_MAX;
         DataRanges { file: self, at: 0, whole: full }
     }
 

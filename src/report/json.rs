@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::format::{Body, File, Node, Owner, Snapshot, Time, Totals, Trouble};
+use crate::ops::stats::{ClassSums, FileSum};
 use crate::units;
 
 /// The number that every document carries.
@@ -45,6 +46,13 @@ pub fn time(time: Time) -> Value {
 pub fn totals(totals: &Totals) -> Value {
     let Totals { files, directories, others, size, data } = *totals;
     json!({ "files": files, "directories": directories, "others": others, "size": size, "data": data })
+}
+
+/// Sums of files by chunk class.
+#[must_use]
+pub fn classes(sums: &ClassSums) -> Value {
+    let sum = |sum: FileSum| json!({ "files": sum.files, "size": sum.size, "data": sum.data });
+    Value::from_iter(sums.by_name().map(|(name, files)| (name, sum(files))))
 }
 
 /// A snapshot with all its record says, its troubles included.

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use icecore::format::Body;
 use icecore::ops::OpError;
-use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, IngestReport, Input};
+use icecore::ops::ingest::{
+    self, ChunkerChoice, ExcludeOptions, IngestOptions, IngestReport, Input,
+};
 use icecore::progress::{Progress, Silent};
 use icecore::repo::{InitOptions, NodeRef, OpenOptions, Repository, SnapshotFilter};
 use icecore::storage::MemoryStorage;
@@ -27,6 +29,7 @@ pub fn options() -> IngestOptions {
         time: None,
         excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
         compression_level: 3,
+        chunker: ChunkerChoice::Auto,
         threads: 2,
         max_memory: ingest::MEMORY_DEFAULT,
         keep_atime: false,

@@ -15,6 +15,8 @@
 mod abort;
 mod assemble;
 mod budget;
+mod content;
+mod cut;
 mod excludes;
 mod links;
 mod pipeline;
@@ -30,6 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 pub use budget::{MEMORY_DEFAULT, MEMORY_MIN, block_cache};
+pub use cut::ChunkerChoice;
 pub use excludes::ExcludeOptions;
 
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
@@ -62,7 +65,9 @@ pub struct IngestOptions {
     pub excludes: ExcludeOptions,
     /// zstd level, 1 to 19.
     pub compression_level: i32,
-    /// Threads that code, and half as many as read; fewer where memory has no room for them.
+    /// How files are cut into chunks.
+    pub chunker: ChunkerChoice,
+    /// Threads that code; twice as many read. Fewer where memory has no room for them.
     pub threads: usize,
     /// Most bytes of memory, at least [`MEMORY_MIN`]. The repository should have been opened with
     /// [`block_cache`] of it.

@@ -13,7 +13,7 @@ use super::plan;
 use super::read::Reader;
 use super::ticket::Batch;
 use super::walk::{Outlets, Tally, Task, Walker};
-use super::{Input, Stream, assemble};
+use super::{IngestOptions, Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
 const WALKER_STACK: usize = 256 << 20;
@@ -63,7 +63,7 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         for _ in 0..budget.readers {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
-                stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
+                stop_on_error(abort, read_batches(repo, session, options, &batches, blocks, abort));
             });
         }
         drop((coders, batches));
@@ -133,12 +133,12 @@ fn code_blocks(
 fn read_batches(
     repo: &Repository,
     session: &Session<'_>,
-    level: i32,
+    options: &IngestOptions,
     batches: &Receiver<Batch>,
     blocks: Sender<BlockDraft>,
     abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+    let mut reader = Reader::new(repo, session, abort, blocks, options)?;
     for batch in batches {
         if !abort.is_set() {
             batch.read(|job| reader.file(job));
@@ -159,7 +159,7 @@ fn run_stream(
     let Stream { name, reader: source, finish } = stream;
     let file = std::thread::scope(|scope| {
         let blocks = spawn_coders(scope, session, level, budget, abort);
-        let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+        let mut reader = Reader::new(repo, session, abort, blocks, options)?;
         let file = reader.stream(source)?;
         reader.finish()?;
         Ok::<_, OpError>(file)

@@ -4,26 +4,25 @@
 //! marked. Holes are found by `SEEK_DATA` and stored as holes.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::codec::{BlockEncoder, Chunker, Cutter, ReadChunks};
-use crate::format::{ChunkClass, Content, Extent, File, PackKind, limits};
-use crate::localfs::{self, Found, LocalError, SourceFile};
+use crate::codec::{BlockEncoder, ReadChunks};
+use crate::format::{ChunkClass, Content, File, PackKind, limits};
+use crate::localfs::{self, Found, GuardedFile, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
-use crate::repo::{BlockDraft, ExtentsWriter, PageWriter, RepoError, Repository, Session};
+use crate::repo::{BlockDraft, PageWriter, RepoError, Repository, Session};
 
+use super::IngestOptions;
 use super::abort::Abort;
+use super::content::Assembly;
+use super::cut::{Cutters, WholeReader};
 use super::ticket::{FileJob, Reading};
 
-/// Files with more holes than this get no hash of their whole content: hashing the zeroes of a
-/// terabyte would take minutes.
-const HASHED_HOLES_MAX: u64 = 4 << 30;
 /// Longer than a tick of any kernel's clock (10 ms at 100 Hz).
 const TICK: Duration = Duration::from_millis(20);
-/// Zeroes for hashing holes.
-static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Why reading stopped.
 enum Stop {
@@ -53,18 +52,9 @@ pub(super) struct Reader<'s, 'r> {
     abort: &'s Abort<'s>,
     blocks: Sender<BlockDraft>,
     pages: PageWriter<'s, 'r>,
-    cutter: Cutter,
+    cutters: Cutters,
     draft: BlockDraft,
     buffer: Vec<u8>,
-}
-
-/// A file's content as it is put together.
-struct Assembly {
-    extents: ExtentsWriter,
-    hasher: blake3::Hasher,
-    size: u64,
-    data: u64,
-    hashed: bool,
 }
 
 impl<'s, 'r> Reader<'s, 'r> {
@@ -73,16 +63,15 @@ impl<'s, 'r> Reader<'s, 'r> {
         session: &'s Session<'r>,
         abort: &'s Abort<'s>,
         blocks: Sender<BlockDraft>,
-        level: i32,
+        options: &IngestOptions,
     ) -> Result<Self> {
-        let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
-        let chunker = Chunker::new(repo.config().chunking, repo.chunker_seed());
+        let encoder = BlockEncoder::new(options.compression_level).map_err(RepoError::from)?;
         Ok(Self {
             session,
             abort,
             blocks,
             pages: PageWriter::new(session, encoder),
-            cutter: Cutter::ContentDefined(chunker),
+            cutters: Cutters::new(repo, options.chunker),
             draft: BlockDraft::default(),
             buffer: Vec::new(),
         })
@@ -144,7 +133,7 @@ impl<'s, 'r> Reader<'s, 'r> {
     fn read_once(&mut self, source: &SourceFile, path: &[u8]) -> Result<Reading, Stop> {
         let found = *source.found();
         wait_for_tick(&found);
-        let (file, short) = self.read_file(source)?;
+        let (file, short) = self.read_file(source, path)?;
         let xattrs = localfs::read_xattrs_fd(source).unwrap_or_else(|err| {
             self.abort.trouble(path, format!("cannot {}: {}", err.action, err.source));
             Vec::new()
@@ -154,7 +143,7 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// Reads all of a file; also whether it ended before its size.
-    fn read_file(&mut self, source: &SourceFile) -> Result<(File, bool), Stop> {
+    fn read_file(&mut self, source: &SourceFile, path: &[u8]) -> Result<(File, bool), Stop> {
         let found = source.found();
         if found.size == 0 {
             return Ok((self.read_unsized(source)?, false));
@@ -167,27 +156,41 @@ impl<'s, 'r> Reader<'s, 'r> {
         // Before anything is read: pages that read-ahead brought in make ext4 call what is only
         // preallocated data.
         let ranges: io::Result<Vec<_>> = source.data_ranges().collect();
+        let ranges = ranges.map_err(Stop::Source)?;
+        let mut content = GuardedFile::new(source);
         if found.size > 1 << 20 {
             source.advise_sequential();
         }
-        let mut assembly = Assembly::new(found);
-        for range in ranges.map_err(Stop::Source)? {
-            self.hole(&mut assembly, range.start)?;
-            let reader = RangeReader { source, at: range.start, end: range.end };
-            self.chunks(&mut assembly, reader)?;
-            if assembly.size < range.end {
-                return Ok((self.finish_file(assembly)?, true));
+        let mut assembly = Assembly::new(found, None);
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        if ranges.first().is_some_and(|first| *first != (0..found.size)) {
+            // What comes first may be a hole, or end in one.
+            let (file, ranges) = (&mut content, ranges.as_slice());
+            let whole = WholeReader { file, ranges, at: 0, size: found.size };
+            let cut = self.cutters.of_file(&mut ReadChunks::new(whole), name, found.size);
+            assembly.cut = Some(cut.map_err(Stop::Source)?);
+        }
+        for range in ranges {
+            assembly.hole_until(range.start, &mut self.pages)?;
+            let end = range.end;
+            self.chunks(&mut assembly, content.range(range), name)?;
+            if assembly.size < end {
+                return Ok((assembly.finish(&mut self.pages)?, true));
             }
         }
-        self.hole(&mut assembly, found.size)?;
-        Ok((self.finish_file(assembly)?, false))
+        assembly.hole_until(found.size, &mut self.pages)?;
+        Ok((assembly.finish(&mut self.pages)?, false))
     }
 
     /// A file that states no size may have content all the same: those of procfs do.
     fn read_unsized(&mut self, source: &SourceFile) -> Result<File, Stop> {
-        let mut assembly = Assembly::new(source.found());
-        self.chunks(&mut assembly, RangeReader { source, at: 0, end: u64::MAX })?;
-        if assembly.size == 0 { Ok(inline(Vec::new())) } else { self.finish_file(assembly) }
+        let mut assembly = Assembly::new(source.found(), Some(self.cutters.of_stream()));
+        self.chunks(&mut assembly, GuardedFile::new(source).range(0..u64::MAX), b"")?;
+        if assembly.size == 0 {
+            Ok(inline(Vec::new()))
+        } else {
+            Ok(assembly.finish(&mut self.pages)?)
+        }
     }
 
     fn read_inline(&self, source: &SourceFile, found: &Found) -> Result<File, Stop> {
@@ -198,31 +201,29 @@ impl<'s, 'r> Reader<'s, 'r> {
         Ok(inline(bytes))
     }
 
-    fn hole(&mut self, assembly: &mut Assembly, until: u64) -> Result<(), Stop> {
-        let Some(len) = until.checked_sub(assembly.size).filter(|&len| len > 0) else {
-            return Ok(());
-        };
-        assembly.extents.push(Extent::hole(len), &mut self.pages)?;
-        assembly.size = until;
-        let mut left = if assembly.hashed { len } else { 0 };
-        while left > 0 {
-            let count = left.min(ZEROES.len() as u64);
-            assembly.hasher.update(ZEROES.get(..count as usize).unwrap_or_default());
-            left -= count;
-        }
-        Ok(())
-    }
-
-    fn chunks(&mut self, assembly: &mut Assembly, reader: impl Read) -> Result<(), Stop> {
-        let cutter = self.cutter.clone();
+    /// Cuts a run of data that starts where the assembly ends. A file that has no cut yet gets it by
+    /// its name and by what comes.
+    fn chunks(
+        &mut self,
+        assembly: &mut Assembly,
+        reader: impl Read,
+        name: &[u8],
+    ) -> Result<(), Stop> {
         let buffer = std::mem::take(&mut self.buffer);
-        let mut chunks = ReadChunks::with_buffer(reader, &cutter, buffer);
-        while let Some(chunk) = chunks.next_chunk().map_err(Stop::Source)? {
+        let mut chunks = ReadChunks::with_buffer(reader, assembly.size, buffer);
+        let cut = match &assembly.cut {
+            Some(cut) => cut.clone(),
+            None => {
+                self.cutters.of_file(&mut chunks, name, assembly.stated).map_err(Stop::Source)?
+            }
+        };
+        let cutter = Arc::clone(&cut.cutter);
+        assembly.cut = Some(cut);
+        while let Some(chunk) = chunks.next_chunk(&cutter).map_err(Stop::Source)? {
             if self.abort.is_set() {
                 return Err(Stop::Fatal(OpError::Interrupted));
             }
             let id = self.session.id_of(PackKind::Data, chunk);
-            assembly.hasher.update(chunk);
             if self.session.claim(&id)? {
                 if self.draft.is_full_for(chunk.len()) {
                     let draft = std::mem::take(&mut self.draft);
@@ -230,51 +231,22 @@ impl<'s, 'r> Reader<'s, 'r> {
                 }
                 self.draft.push(id, chunk);
             }
-            let len = chunk.len() as u64;
-            assembly.extents.push(Extent { id, len }, &mut self.pages)?;
-            assembly.size += len;
-            assembly.data += len;
-            self.abort.read(len);
+            assembly.chunk(id, chunk, &mut self.pages)?;
+            self.abort.read(chunk.len() as u64);
         }
         self.buffer = chunks.into_buffer();
         Ok(())
     }
 
-    fn finish_file(&mut self, assembly: Assembly) -> Result<File, Stop> {
-        let Assembly { extents, hasher, size, data, hashed } = assembly;
-        let content = extents.finish(&mut self.pages)?;
-        let hash = hashed.then(|| *hasher.finalize().as_bytes());
-        Ok(File { size, data, hash, class: ChunkClass::Default, content })
-    }
-
     /// Reads a stream to its end.
     pub(super) fn stream(&mut self, stream: Box<dyn Read + Send>) -> Result<File> {
-        let mut assembly = Assembly {
-            extents: ExtentsWriter::default(),
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            data: 0,
-            hashed: true,
-        };
-        let read = self.chunks(&mut assembly, stream);
-        read.and_then(|()| self.finish_file(assembly)).map_err(|stop| match stop {
+        let mut assembly = Assembly::empty(Some(self.cutters.of_stream()));
+        let read = self.chunks(&mut assembly, stream, b"");
+        read.and_then(|()| Ok(assembly.finish(&mut self.pages)?)).map_err(|stop| match stop {
             Stop::Open(err) => err.into(),
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
         })
-    }
-}
-
-impl Assembly {
-    fn new(found: &Found) -> Self {
-        let holes = found.size.saturating_sub(found.blocks_512.saturating_mul(512));
-        Self {
-            extents: ExtentsWriter::default(),
-            hasher: blake3::Hasher::new(),
-            size: 0,
-            data: 0,
-            hashed: holes <= HASHED_HOLES_MAX,
-        }
     }
 }
 
@@ -299,24 +271,5 @@ pub(super) fn inline(bytes: Vec<u8>) -> File {
         hash: Some(*blake3::hash(&bytes).as_bytes()),
         class: ChunkClass::Default,
         content: Content::Inline(bytes),
-    }
-}
-
-/// A range of a file as a stream.
-struct RangeReader<'f> {
-    source: &'f SourceFile,
-    at: u64,
-    end: u64,
-}
-
-impl Read for RangeReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.end.saturating_sub(self.at).min(buf.len() as u64) as usize;
-        let Some(part) = buf.get_mut(..count).filter(|part| !part.is_empty()) else {
-            return Ok(0);
-        };
-        let count = self.source.read_at(self.at, part)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }

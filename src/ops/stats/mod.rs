@@ -1,7 +1,9 @@
-//! Stats: what a repository holds and what that costs, from listings and the index alone.
+//! Stats: what a repository holds and what that costs, from listings, the index and the trees.
 //!
-//! Segments are sorted, so distinct chunks are counted by merging them in place: the figures of
+//! No content is read. Segments are sorted, so distinct chunks are counted by merging them in place: the figures of
 //! 100 million chunks take no memory and one pass over the index.
+
+mod classes;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,6 +13,7 @@ use crate::format::{ChunkId, Folder, PackKind, Time, Totals};
 use crate::repo::{RepoError, Repository};
 
 use super::{OpError, Result};
+pub use classes::{ClassCounter, ClassSums, FileSum};
 
 /// A number of things and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct StatsReport {
     pub span: Option<(Time, Time)>,
     /// Sums over all snapshots: what restoring each of them would give.
     pub totals: Totals,
+    /// Files of all snapshots by chunk class; their sums are those of `totals`.
+    pub classes: ClassSums,
     /// Distinct chunks of content; plain bytes.
     pub data_chunks: Sum,
     /// Distinct chunks of metadata (tree and extent pages); plain bytes.
@@ -49,7 +54,7 @@ pub struct StatsReport {
     pub segments: Sum,
     /// All objects; stored bytes.
     pub stored: Sum,
-    /// Snapshots that cannot be read.
+    /// Snapshots and directories that cannot be read.
     pub damaged: Vec<RepoError>,
 }
 
@@ -57,7 +62,9 @@ pub struct StatsReport {
 pub fn run(repo: &Repository, interrupted: &AtomicBool) -> Result<StatsReport> {
     let mut report = StatsReport::default();
     let list = repo.snapshots()?;
+    let mut counter = ClassCounter::new(repo, interrupted);
     for snapshot in &list.snapshots {
+        report.classes.add(&counter.count(&Repository::root(snapshot))?);
         let totals = snapshot.totals();
         report.snapshots += 1;
         report.totals.files += totals.files;
@@ -70,6 +77,7 @@ pub fn run(repo: &Repository, interrupted: &AtomicBool) -> Result<StatsReport> {
         report.span = Some((first.time, last.time));
     }
     report.damaged = list.damaged;
+    report.damaged.append(&mut counter.damaged);
     count_objects(repo, &mut report)?;
     count_chunks(repo, &mut report, interrupted)?;
     Ok(report)
