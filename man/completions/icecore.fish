@@ -74,7 +74,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-large
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l tag -d 'A word to find the snapshot by; may be given several times' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -105,7 +105,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-large
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l tag -d 'A word to find the snapshot by; may be given several times' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that read, and as many that compress [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F

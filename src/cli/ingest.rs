@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::codec::Compression;
 use crate::format::Time;
 use crate::ops::OpError;
 use crate::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
@@ -80,10 +81,9 @@ pub(crate) struct Ingest {
     #[arg(long)]
     ignore_ctime: bool,
 
-    /// zstd level, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "LEVEL", default_value_t = 3)]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
-    compression: i32,
+    /// off, fast, a zstd level from 1 to 19, or max
+    #[arg(long, value_name = "LEVEL", default_value_t)]
+    compression: Compression,
 
     /// Threads that read, and as many that compress [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -171,7 +171,7 @@ impl Ingest {
             tags: self.tags,
             time: self.time,
             excludes: self.excludes.into(),
-            compression_level: self.compression,
+            compression: self.compression,
             threads,
             keep_atime: self.with_atime,
             force: self.force,

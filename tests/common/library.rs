@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use icecore::codec::Compression;
 use icecore::format::Body;
 use icecore::ops::OpError;
 use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, IngestReport, Input};
@@ -26,7 +27,7 @@ pub fn options() -> IngestOptions {
         tags: Vec::new(),
         time: None,
         excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
-        compression_level: 3,
+        compression: Compression::default(),
         threads: 2,
         keep_atime: false,
         force: false,

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 pub use excludes::ExcludeOptions;
 
+use crate::codec::Compression;
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
 use crate::fsutil;
 use crate::progress::Progress;
@@ -55,8 +56,8 @@ pub struct IngestOptions {
     pub time: Option<Time>,
     /// What to leave out.
     pub excludes: ExcludeOptions,
-    /// zstd level, 1 to 19.
-    pub compression_level: i32,
+    /// How hard blocks are compressed.
+    pub compression: Compression,
     /// Threads that read, and as many that code.
     pub threads: usize,
     /// Store access times too; each reading then makes a new tree.

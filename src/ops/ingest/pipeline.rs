@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::codec::BlockEncoder;
+use crate::codec::{BlockEncoder, Compression};
 use crate::format::{Leaf, Node, Owner, PackKind, Snapshot, Time};
 use crate::localfs::Owners;
 use crate::ops::error::{OpError, Result};
@@ -91,20 +91,23 @@ fn run_paths<'r>(
     abort: &Abort<'_>,
 ) -> Result<(Leaf, Tally)> {
     let sizes = Sizes::new(options.threads);
-    let level = options.compression_level;
+    let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(sizes.batches);
     let (event_in, events) = bounded(sizes.events);
-    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     let owners = &Owners::new();
     let task = Task { repo, session: Some(session), options, plan, parent, abort, owners };
     std::thread::scope(|scope| {
         // Ends with this closure, so that a walker never waits for an assembler that is gone.
         let events = events;
-        let coders = spawn_coders(scope, session, level, &sizes, abort);
+        let coders = spawn_coders(scope, session, compression, &sizes, abort);
         for _ in 0..sizes.threads {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
-                stop_on_error(abort, read_batches(repo, session, level, &batches, blocks, abort));
+                stop_on_error(
+                    abort,
+                    read_batches(repo, session, compression, &batches, blocks, abort),
+                );
             });
         }
         drop((coders, batches));
@@ -142,25 +145,26 @@ fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {
 fn spawn_coders<'scope, 'env: 'scope, 'r>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     session: &'env Session<'r>,
-    level: i32,
+    compression: Compression,
     sizes: &Sizes,
     abort: &'env Abort<'_>,
 ) -> Sender<BlockDraft> {
     let (block_in, blocks) = bounded::<BlockDraft>(sizes.blocks);
     for _ in 0..sizes.threads {
         let blocks = blocks.clone();
-        scope.spawn(move || stop_on_error(abort, code_blocks(session, level, &blocks, abort)));
+        scope
+            .spawn(move || stop_on_error(abort, code_blocks(session, compression, &blocks, abort)));
     }
     block_in
 }
 
 fn code_blocks(
     session: &Session<'_>,
-    level: i32,
+    compression: Compression,
     blocks: &Receiver<BlockDraft>,
     abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let mut encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     for draft in blocks {
         if abort.is_set() {
             continue;
@@ -174,12 +178,12 @@ fn code_blocks(
 fn read_batches(
     repo: &Repository,
     session: &Session<'_>,
-    level: i32,
+    compression: Compression,
     batches: &Receiver<Batch>,
     blocks: Sender<BlockDraft>,
     abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+    let mut reader = Reader::new(repo, session, abort, blocks, compression)?;
     for batch in batches {
         if !abort.is_set() {
             batch.read(|job| reader.file(job));
@@ -197,11 +201,11 @@ fn run_stream<'r>(
     abort: &Abort<'_>,
 ) -> Result<(Leaf, Tally)> {
     let sizes = Sizes::new(options.threads);
-    let level = options.compression_level;
+    let compression = options.compression;
     let Stream { name, reader: source, finish } = stream;
     let file = std::thread::scope(|scope| {
-        let blocks = spawn_coders(scope, session, level, &sizes, abort);
-        let mut reader = Reader::new(repo, session, abort, blocks, level)?;
+        let blocks = spawn_coders(scope, session, compression, &sizes, abort);
+        let mut reader = Reader::new(repo, session, abort, blocks, compression)?;
         let file = reader.stream(source)?;
         reader.finish()?;
         Ok::<_, OpError>(file)
@@ -212,7 +216,7 @@ fn run_stream<'r>(
     let (file, ()) = (file?, finished?);
     let now = options.time.unwrap_or_else(crate::clock::now);
     let bytes = file.size;
-    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     let mut pages = PageWriter::new(session, encoder);
     let owner = Owners::new()
         .owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::codec::{BlockEncoder, Chunker, Cutter, ReadChunks};
+use crate::codec::{BlockEncoder, Chunker, Compression, Cutter, ReadChunks};
 use crate::format::{ChunkClass, Content, Extent, File, limits};
 use crate::localfs::{self, Found, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
@@ -73,9 +73,9 @@ impl<'s, 'r> Reader<'s, 'r> {
         session: &'s Session<'r>,
         abort: &'s Abort<'s>,
         blocks: Sender<BlockDraft>,
-        level: i32,
+        compression: Compression,
     ) -> Result<Self> {
-        let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+        let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
         let chunker = Chunker::new(repo.config().chunking, repo.chunker_seed());
         Ok(Self {
             session,
