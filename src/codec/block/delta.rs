@@ -86,7 +86,7 @@ pub(super) struct Delta<'p> {
 }
 
 impl<'p> Delta<'p> {
-    /// Checks that the chunks' lengths add up to `plain_len`.
+    /// Checks that there are chunks, and that their lengths add up to `plain_len`.
     pub(super) fn parse(coded: &'p [u8], plain_len: usize) -> Result<Self, Malformed> {
         let cut = || Malformed::at(PAYLOAD_HEADER_LEN + coded.len(), "delta is cut short");
         let (count, rest) = coded.split_first_chunk::<4>().ok_or_else(cut)?;
@@ -96,7 +96,8 @@ impl<'p> Delta<'p> {
         let inner_at = PAYLOAD_HEADER_LEN + count.len() + table_len;
         let delta = Self { entries, inner, inner_at };
         let lens = || delta.chunks().map(|(_, len)| u64::from(len));
-        if lens().any(|len| len == 0) || lens().sum::<u64>() != plain_len as u64 {
+        let add_up = lens().sum::<u64>() == plain_len as u64;
+        if entries.is_empty() || lens().any(|len| len == 0) || !add_up {
             let what = format!("delta's chunks do not add up to {plain_len} bytes");
             return Err(Malformed::at(PAYLOAD_HEADER_LEN, what));
         }

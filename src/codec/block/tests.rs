@@ -223,6 +223,9 @@ fn chunks_of_a_delta_add_up_to_its_block() {
         bad[len_at..len_at + 4].copy_from_slice(&len.to_le_bytes());
         assert!(matches!(bases_of(&bad), Err(Malformed::Damaged { offset: 8, .. })), "{len}");
     }
+    let mut none = vec![0; PAYLOAD_HEADER_LEN + 4 + PAYLOAD_HEADER_LEN];
+    none[0] = 3;
+    assert!(matches!(bases_of(&none), Err(Malformed::Damaged { offset: 8, .. })));
     let mut many = good;
     many[PAYLOAD_HEADER_LEN..PAYLOAD_HEADER_LEN + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(bases_of(&many), Err(Malformed::Damaged { .. })));
