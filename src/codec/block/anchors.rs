@@ -12,7 +12,7 @@ const STRIDE_MIN: usize = 64;
 const PLACES_MAX: usize = 8 << 10;
 /// Regions of the chunk that are looked up.
 const REGIONS: usize = 16;
-/// Slots of the table. Places that fall into one slot replace each other: a tenth is lost at most.
+/// Slots of the table. Places that fall into one slot replace each other: about a tenth is lost of a full table.
 const SLOTS: usize = 4 * PLACES_MAX;
 
 /// The part of the chunk that the base holds too, as far as a few regions tell. Runs of one pattern

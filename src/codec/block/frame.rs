@@ -72,8 +72,7 @@ impl FrameEncoder {
 
     /// As [`Self::encode`] at the user's level, with matches in `base` too.
     ///
-    /// zstd ties a context to its prefix, so each frame has a new one; its tables cost some 5 % of
-    /// coding 512 KiB.
+    /// The crate ties a context's lifetime to its prefix, so each frame has a new one.
     pub(super) fn encode_after(
         &self,
         base: &[u8],
