@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use format_fixtures::{Sample, ZSTD_PLAIN, samples};
 use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
-use icecore::codec::compress;
+use icecore::codec::block;
 use icecore::format::{Body, ObjectKey};
 use icecore::repo::{NodeRef, OpenOptions, Repository, Secret, SnapshotFilter};
 use icecore::storage::{MemoryStorage, Storage};
@@ -107,5 +107,5 @@ fn a_zstd_frame_of_another_encoder_decodes() {
     let samples = samples();
     let zstd = samples.iter().find(|sample| sample.name == "zstd").unwrap();
     let (count, end) = ZSTD_PLAIN;
-    assert_eq!(compress::decode(&zstd.bytes).unwrap(), [&vec![b'a'; count], end].concat());
+    assert_eq!(block::decode(&zstd.bytes).unwrap(), [&vec![b'a'; count], end].concat());
 }

@@ -37,7 +37,7 @@ const OWNED: &[(&str, &str)] = &[
     ("ring", "codec/aead.rs"),
     ("argon2", "codec/kdf.rs"),
     ("fastcdc", "codec/chunker.rs"),
-    ("zstd", "codec/compress.rs"),
+    ("zstd", "codec/block/frame.rs"),
     ("memmap2", "repo/index.rs"),
     ("clap", "cli/"),
     ("anyhow", "cli/"),

@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use common::library::{content, find, ingest_tree, latest_root, repository};
 use common::torture::random_bytes;
-use icecore::codec::BlockEncoder;
+use icecore::codec::{BlockEncoder, Compression};
 use icecore::format::{
     Body, ChunkClass, ChunkId, Content, Extent, ExtentPage, File, Leaf, Node, ObjectKey, Owner,
     PackKind, PageRef, SegmentId, Time, TreePage,
@@ -335,7 +335,9 @@ fn put(session: &Session<'_>, kind: PackKind, bytes: &[u8]) -> ChunkId {
     let id = session.id_of(kind, bytes);
     let mut draft = BlockDraft::default();
     draft.push(id, bytes);
-    session.write_block(kind, &draft, &mut BlockEncoder::new(1).unwrap()).unwrap();
+    session
+        .write_block(kind, &draft, &mut BlockEncoder::new(Compression::Level(1)).unwrap())
+        .unwrap();
     id
 }
 

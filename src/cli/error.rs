@@ -157,7 +157,7 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
     let (exit, hint) = match err {
         E::Storage(err) => return of_storage(err),
         E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, VERIFY.into()),
-        E::Newer { .. } => (Exit::Failed, "upgrade icecore".into()),
+        E::Newer { .. } | E::Unknown { .. } => (Exit::Failed, "upgrade icecore".into()),
         E::NoRepository { location } => {
             let hint = format!(
                 "`icecore init {location}` makes one; -r or ICECORE_REPOSITORY names another"
@@ -302,6 +302,10 @@ mod tests {
             "cannot open repository /b: config has format 2, this icecore reads up to 1"
         );
         assert_eq!(verdict(&err), Verdict::new(Exit::Failed, "upgrade icecore"));
+        let (object, what) = ("packs/1".into(), "block codec 9".into());
+        let unknown = repo(RepoError::Unknown { object, what });
+        assert_eq!(chain(&unknown), "packs/1 has block codec 9, which this icecore does not know");
+        assert_eq!(verdict(&unknown), Verdict::new(Exit::Failed, "upgrade icecore"));
         let source = io::Error::from_raw_os_error(5);
         let storage = StorageError::Io {
             action: "read",

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::codec::Compression;
 use crate::format::{Time, limits};
 use crate::ops::OpError;
 use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input, Stream};
@@ -82,10 +83,9 @@ pub(crate) struct Ingest {
     #[arg(long)]
     ignore_ctime: bool,
 
-    /// zstd level, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "LEVEL", default_value_t = 3)]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
-    compression: i32,
+    /// off, fast, a zstd level from 1 to 19, or max
+    #[arg(long, value_name = "LEVEL", default_value_t)]
+    compression: Compression,
 
     /// How files are cut into chunks: auto (as each one's content asks for), cdc (by content),
     /// fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are
@@ -189,7 +189,7 @@ impl Ingest {
             tags: self.tags,
             time: self.time,
             excludes: self.excludes.into(),
-            compression_level: self.compression,
+            compression: self.compression,
             chunker: self.chunker,
             threads,
             max_memory: self.max_memory,

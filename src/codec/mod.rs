@@ -4,15 +4,15 @@
 //! positions, key derivation, the payload's layout) is pinned by golden tests beside it.
 
 pub mod aead;
+pub mod block;
 pub mod chunker;
 pub mod classes;
-pub mod compress;
 pub mod kdf;
 
 pub use aead::{MasterKey, ObjectCipher, Purpose, SubKey, TAG_LEN};
+pub use block::{BlockDecoder, BlockEncoder, Compression, Element};
 pub use chunker::{Chunker, Cutter, ReadChunks};
 pub use classes::{ElementType, Layout, Sniffed, TensorMap};
-pub use compress::{BlockDecoder, BlockEncoder};
 
 /// What coding can fail with, apart from bytes that are not what they should be.
 #[derive(Debug, thiserror::Error)]

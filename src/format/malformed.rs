@@ -23,6 +23,12 @@ pub enum Malformed {
         /// The newest version that this build reads.
         supported: u32,
     },
+    /// The bytes are whole, and a later icecore wrote something that this build does not know.
+    #[error("{what}, which this icecore does not know")]
+    Unknown {
+        /// What it is.
+        what: Cow<'static, str>,
+    },
 }
 
 impl Malformed {
@@ -31,12 +37,17 @@ impl Malformed {
         Self::Damaged { offset: offset as u64, what: what.into() }
     }
 
+    /// What a later icecore wrote.
+    pub fn unknown(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unknown { what: what.into() }
+    }
+
     /// Moves the offset by `base`: for a part that starts inside an object.
     #[must_use]
     pub fn shifted(self, base: usize) -> Self {
         match self {
             Self::Damaged { offset, what } => Self::Damaged { offset: offset + base as u64, what },
-            newer @ Self::Newer { .. } => newer,
+            newer @ (Self::Newer { .. } | Self::Unknown { .. }) => newer,
         }
     }
 }

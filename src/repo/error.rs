@@ -28,6 +28,14 @@ pub enum RepoError {
         /// The newest version this build reads.
         supported: u32,
     },
+    /// The object holds something of a later icecore.
+    #[error("{object} has {what}, which this icecore does not know")]
+    Unknown {
+        /// Which object.
+        object: String,
+        /// What this build does not know.
+        what: String,
+    },
     /// There is no repository at that place.
     #[error("no repository at {location}")]
     NoRepository {
@@ -139,6 +147,9 @@ impl RepoError {
             Malformed::Newer { found, supported } => {
                 Self::Newer { object: object.to_string(), found, supported }
             }
+            Malformed::Unknown { what } => {
+                Self::Unknown { object: object.to_string(), what: what.into_owned() }
+            }
             damaged @ Malformed::Damaged { .. } => {
                 Self::Corrupt { object: object.to_string(), what: damaged.to_string() }
             }
@@ -147,6 +158,12 @@ impl RepoError {
 
     pub(crate) fn corrupt(object: impl ToString, what: impl Into<String>) -> Self {
         Self::Corrupt { object: object.to_string(), what: what.into() }
+    }
+
+    /// Whether a later icecore wrote what this build cannot read.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Unknown { .. })
     }
 
     /// Whether stored state is wrong or missing, as against a failing medium or a wrong question.

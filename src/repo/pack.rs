@@ -1,6 +1,6 @@
 //! Packs in motion: building one in memory, and reading blocks and footers of stored ones.
 
-use crate::codec::compress;
+use crate::codec::block;
 use crate::format::index::{PackInfo, Place, Record};
 use crate::format::pack::{BlockEntry, Footer, TRAILER_LEN, Trailer};
 use crate::format::{
@@ -155,7 +155,7 @@ pub(crate) fn open_block(
     if !cipher.open(offset, &[], &mut stored) {
         return Err(RepoError::corrupt(block_name(object, offset), "its seal does not hold"));
     }
-    compress::decode(&stored).map_err(|err| RepoError::malformed(block_name(object, offset), err))
+    block::decode(&stored).map_err(|err| RepoError::malformed(block_name(object, offset), err))
 }
 
 /// Reads a pack's header, trailer and footer: what the index is rebuilt from.

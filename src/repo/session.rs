@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::codec::compress::BlockEncoder;
+use crate::codec::BlockEncoder;
 use crate::codec::random;
 use crate::format::index::SegmentBuilder;
 use crate::format::{
@@ -232,7 +232,7 @@ impl<'r> Session<'r> {
         encoder: &mut BlockEncoder,
     ) -> Result<()> {
         self.refuse_failed()?;
-        let coded = encoder.encode(&draft.plain);
+        let coded = encoder.encode(&draft.plain, None);
         self.added_chunks.fetch_add(draft.chunks.len() as u64, Ordering::Relaxed);
         self.added_plain.fetch_add(draft.plain.len() as u64, Ordering::Relaxed);
         let full = {

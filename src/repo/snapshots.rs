@@ -78,10 +78,9 @@ impl Repository {
             match self.read_snapshot(id) {
                 Ok(snapshot) => list.snapshots.extend(snapshot),
                 Err(err) if err.is_not_found() => {} // forgotten since it was listed
-                Err(err @ (RepoError::Corrupt { .. } | RepoError::Newer { .. })) => {
+                Err(err) if err.is_damage() || err.is_newer() || is_io(&err) => {
                     list.damaged.push(err);
                 }
-                Err(err) if err.is_damage() || is_io(&err) => list.damaged.push(err),
                 Err(err) => return Err(err),
             }
         }

@@ -141,7 +141,7 @@ impl Snapshots {
             Ok(None) => Some(Known::Tombstone),
             Ok(Some(snapshot)) => Some(Known::Snapshot(Arc::new(SnapshotRoot::new(&snapshot)))),
             Err(err) if err.is_not_found() => None,
-            Err(err) if err.is_damage() || matches!(err, RepoError::Newer { .. }) => {
+            Err(err) if err.is_damage() || err.is_newer() => {
                 if !damaged_before {
                     tracing::error!("snapshot {id} is not shown: {err}");
                 }

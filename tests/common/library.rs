@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use icecore::codec::Compression;
 use icecore::format::Body;
 use icecore::ops::OpError;
 use icecore::ops::ingest::{
@@ -28,7 +29,7 @@ pub fn options() -> IngestOptions {
         tags: Vec::new(),
         time: None,
         excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
-        compression_level: 3,
+        compression: Compression::default(),
         chunker: ChunkerChoice::Auto,
         threads: 2,
         max_memory: ingest::MEMORY_DEFAULT,

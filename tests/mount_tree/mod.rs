@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lib::codec::compress::BlockEncoder;
+use super::lib::codec::{BlockEncoder, Compression};
 use super::lib::format::{
     Body, ChunkClass, Content, Extent, File, HardLink, Node, Owner, PackKind, Snapshot, Source,
     Time, Xattr, limits,
@@ -203,7 +203,7 @@ pub(crate) fn commit(repo: &Repository, root: &Item, secs: i64, tags: &[&str]) -
     let time = Time { secs, nanos: 0 };
     let writer = Writer { host: "builder".into(), pid: 1 };
     let session = Session::begin(repo, writer, time).unwrap();
-    let encoder = || BlockEncoder::new(3).unwrap();
+    let encoder = || BlockEncoder::new(Compression::Level(3)).unwrap();
     let pages = PageWriter::new(&session, encoder());
     let draft = BlockDraft::default();
     let mut builder = Builder { session: &session, pages, draft, encoder: encoder() };

@@ -276,19 +276,42 @@ class Repository:
 
 
 def decode_block(payload):
-    need(len(payload) >= 8 and payload[1:4] == bytes(3), "block payload")
-    codec, length, coded = payload[0], struct.unpack("<I", payload[4:8])[0], payload[8:]
+    need(len(payload) >= 8 and payload[2:4] == bytes(2), "block payload")
+    codec, parameter, length = payload[0], payload[1], struct.unpack("<I", payload[4:8])[0]
+    coded = payload[8:]
     need(length <= 32 << 20, "block too long")
     if codec == 0:
-        need(length == len(coded), "stored block of another length")
+        need(parameter == 0 and length == len(coded), "stored block of another length")
         return coded
-    need(codec == 1, f"unknown codec {codec}")
+    if codec == 2:
+        return merge_planes(coded, parameter, length)
+    need(codec == 1 and parameter == 0, f"unknown codec {codec}")
+    return decode_frame(coded, length)
+
+
+def decode_frame(coded, length):
     need(length // 32768 <= len(coded), "block promises too much")
     need(zstandard.frame_content_size(coded) == length, "zstd frame of another length")
     decoder = zstandard.ZstdDecompressor().decompressobj()
     plain = decoder.decompress(coded)
     need(decoder.eof and not decoder.unused_data and len(plain) == length, "zstd frame")
     return plain
+
+
+def merge_planes(coded, width, length):
+    need(width in (2, 4, 8), f"planes of {width} bytes")
+    plain, plane_len = bytearray(length), length // width
+    for number in range(width):
+        need(len(coded) >= 5 and coded[0] <= 1, "plane")
+        end = 5 + struct.unpack("<I", coded[1:5])[0]
+        need(len(coded) >= end, "plane is cut short")
+        plane = decode_frame(coded[5:end], plane_len) if coded[0] else coded[5:end]
+        need(len(plane) == plane_len, "plane of another length")
+        plain[number : plane_len * width : width] = plane
+        coded = coded[end:]
+    need(len(coded) == length - plane_len * width, "bytes after the planes")
+    plain[plane_len * width :] = coded
+    return bytes(plain)
 
 
 class Segment:

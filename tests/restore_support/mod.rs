@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use icecore::codec::compress::BlockEncoder;
+use icecore::codec::{BlockEncoder, Compression};
 use icecore::format::Kind;
 use icecore::format::{
     Body, ChunkClass, Content, Extent, File, HardLink, Leaf, Node, Owner, PackKind, Snapshot,
@@ -162,8 +162,8 @@ pub fn ingest(
     let session = Session::begin(repo, writer, Time { secs: time, nanos: 0 })?;
     let mut build = Build {
         session: &session,
-        pages: PageWriter::new(&session, BlockEncoder::new(1).unwrap()),
-        encoder: BlockEncoder::new(1).unwrap(),
+        pages: PageWriter::new(&session, BlockEncoder::new(Compression::Level(1)).unwrap()),
+        encoder: BlockEncoder::new(Compression::Level(1)).unwrap(),
         draft: BlockDraft::default(),
     };
     let (mut node, owner) = build.node(b"", root, flush_each)?;

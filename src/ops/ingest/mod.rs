@@ -35,6 +35,7 @@ pub use budget::{MEMORY_DEFAULT, MEMORY_MIN, block_cache};
 pub use cut::ChunkerChoice;
 pub use excludes::ExcludeOptions;
 
+use crate::codec::Compression;
 use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
 use crate::fsutil;
 use crate::localfs::Owners;
@@ -63,8 +64,8 @@ pub struct IngestOptions {
     pub time: Option<Time>,
     /// What to leave out.
     pub excludes: ExcludeOptions,
-    /// zstd level, 1 to 19.
-    pub compression_level: i32,
+    /// How hard blocks are compressed.
+    pub compression: Compression,
     /// How files are cut into chunks.
     pub chunker: ChunkerChoice,
     /// Threads that code; twice as many read. Fewer where memory has no room for them.

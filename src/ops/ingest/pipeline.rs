@@ -2,7 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::codec::BlockEncoder;
+use crate::codec::{BlockEncoder, Compression};
 use crate::format::{Leaf, Node, Owner, PackKind, Time};
 use crate::ops::error::{OpError, Result};
 use crate::repo::{BlockDraft, DirectoryWriter, PageWriter, RepoError, Repository, Session};
@@ -52,14 +52,14 @@ pub(super) fn run(
 
 fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(Leaf, Tally)> {
     let Task { repo, options, owners, abort, .. } = task;
-    let level = options.compression_level;
+    let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(budget.batches);
     let (event_in, events) = bounded(budget.events);
-    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     std::thread::scope(|scope| {
         // Ends with this closure, so that a walker never waits for an assembler that is gone.
         let events = events;
-        let coders = spawn_coders(scope, session, level, budget, abort);
+        let coders = spawn_coders(scope, session, compression, budget, abort);
         for _ in 0..budget.readers {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
@@ -101,25 +101,26 @@ fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {
 fn spawn_coders<'scope, 'env: 'scope, 'r>(
     scope: &'scope std::thread::Scope<'scope, 'env>,
     session: &'env Session<'r>,
-    level: i32,
+    compression: Compression,
     budget: &Budget,
     abort: &'env Abort<'_>,
 ) -> Sender<BlockDraft> {
     let (block_in, blocks) = bounded::<BlockDraft>(budget.blocks);
     for _ in 0..budget.coders {
         let blocks = blocks.clone();
-        scope.spawn(move || stop_on_error(abort, code_blocks(session, level, &blocks, abort)));
+        scope
+            .spawn(move || stop_on_error(abort, code_blocks(session, compression, &blocks, abort)));
     }
     block_in
 }
 
 fn code_blocks(
     session: &Session<'_>,
-    level: i32,
+    compression: Compression,
     blocks: &Receiver<BlockDraft>,
     abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let mut encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     for draft in blocks {
         if abort.is_set() {
             continue;
@@ -155,10 +156,10 @@ fn run_stream(
     stream: Stream,
 ) -> Result<(Leaf, Tally)> {
     let Task { repo, options, owners, abort, .. } = task;
-    let level = options.compression_level;
+    let compression = options.compression;
     let Stream { name, reader: source, finish } = stream;
     let file = std::thread::scope(|scope| {
-        let blocks = spawn_coders(scope, session, level, budget, abort);
+        let blocks = spawn_coders(scope, session, compression, budget, abort);
         let mut reader = Reader::new(repo, session, abort, blocks, options)?;
         let file = reader.stream(source)?;
         reader.finish()?;
@@ -170,7 +171,7 @@ fn run_stream(
     let (file, ()) = (file?, finished?);
     let now = options.time.unwrap_or_else(crate::clock::now);
     let bytes = file.size;
-    let encoder = BlockEncoder::new(level).map_err(RepoError::from)?;
+    let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     let mut pages = PageWriter::new(session, encoder);
     let owner =
         owners.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

@@ -65,7 +65,7 @@ impl<'s, 'r> Reader<'s, 'r> {
         blocks: Sender<BlockDraft>,
         options: &IngestOptions,
     ) -> Result<Self> {
-        let encoder = BlockEncoder::new(options.compression_level).map_err(RepoError::from)?;
+        let encoder = BlockEncoder::new(options.compression).map_err(RepoError::from)?;
         Ok(Self {
             session,
             abort,

@@ -127,6 +127,9 @@ impl Damaged {
             RepoError::Newer { object, found, supported } => {
                 (object.clone(), format!("has format {found}, this icecore reads {supported}"))
             }
+            RepoError::Unknown { object, what } => {
+                (object.clone(), format!("has {what}, which this icecore does not know"))
+            }
             RepoError::ChunkMissing { chunk } => {
                 (format!("chunk {chunk}"), "is in no index segment".into())
             }

@@ -15,9 +15,10 @@ mod format_fixtures;
 extern crate self as icecore;
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::path::Path;
 
-use icecore::codec::{BlockEncoder, Chunker, compress};
+use icecore::codec::{BlockEncoder, Chunker, Compression, block};
 use icecore::format::index::{Record, Segment, SegmentBuilder};
 use icecore::format::pack::{Footer, Trailer};
 use icecore::format::{
@@ -239,15 +240,22 @@ fn assert_rebuilds(segment: &Segment<&[u8]>, body: &[u8]) {
 
 thread_local! {
     static ENCODER: RefCell<BlockEncoder> =
-        RefCell::new(BlockEncoder::new(1).expect("zstd starts"));
+        RefCell::new(BlockEncoder::new(Compression::Level(1)).expect("zstd starts"));
 }
 
 pub fn block(data: &[u8]) {
-    let Ok(plain) = compress::decode(data) else { return };
+    let bases = block::bases_of(data);
+    // A base of 32 bytes is shorter or longer than its chunk in turn.
+    let decoded = block::decode_with(data, &mut |id| Ok::<_, Infallible>(id.0));
+    let Ok(plain) = decoded else { return };
     assert!(plain.len() <= limits::BLOCK_PLAIN_MAX);
+    let bases = bases.expect("what decodes has its bases listed");
+    let lens = bases.iter().map(|(_, len)| *len as usize).sum::<usize>();
+    assert!(bases.is_empty() || lens == plain.len());
+    assert_eq!(block::decode(data).is_ok(), bases.is_empty());
     if plain.len() <= 1 << 20 {
-        let again = ENCODER.with_borrow_mut(|encoder| encoder.encode(&plain));
-        assert_eq!(compress::decode(&again).as_ref(), Ok(&plain));
+        let again = ENCODER.with_borrow_mut(|encoder| encoder.encode(&plain, None));
+        assert_eq!(block::decode(&again).as_ref(), Ok(&plain));
     }
 }
 
