@@ -228,7 +228,7 @@ impl Index {
         let mut places = Vec::with_capacity(1);
         let mut damage = None;
         for open in self.segments().iter() {
-            match self.ask(open, |segment| segment.find(id)) {
+            match self.ask(open, |segment| segment.places(id)?.collect::<Result<Vec<_>, _>>()) {
                 Ok(found) => places.extend(found),
                 Err(err) => damage = Some(err),
             }
