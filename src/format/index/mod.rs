@@ -25,12 +25,14 @@
 //! for the order of its packs, bases that nothing uses, and the width of its fan-out table.
 
 mod build;
+mod merge;
 mod read;
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use build::SegmentBuilder;
+pub use merge::SegmentMerge;
 pub use read::Segment;
 
 use super::{ChunkId, PackId, PackKind, SegmentId, checksum16, limits};

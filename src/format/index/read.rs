@@ -56,7 +56,7 @@ impl<B: AsRef<[u8]>> Segment<B> {
         <[T]>::ref_from_prefix_with_elems(bytes, count).map_or(&[], |(table, _)| table)
     }
 
-    fn ids(&self) -> &[[u8; 32]] {
+    pub(super) fn ids(&self) -> &[[u8; 32]] {
         self.table(self.layout.ids_at, self.layout.records)
     }
 
@@ -90,9 +90,12 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(PackInfo { id: PackId(raw.id), kind, salt: raw.salt, stored_len })
     }
 
+    pub(super) fn bases(&self) -> &[[u8; 32]] {
+        self.table(self.layout.bases_at, self.layout.bases)
+    }
+
     fn base(&self, number: usize) -> Result<ChunkId, Malformed> {
-        let bases = self.table::<[u8; 32]>(self.layout.bases_at, self.layout.bases);
-        let base = bases.get(number).map(|id| ChunkId(*id));
+        let base = self.bases().get(number).map(|id| ChunkId(*id));
         base.ok_or_else(|| Malformed::at(self.layout.bases_at, "place with an unknown base"))
     }
 
@@ -133,7 +136,7 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(from + first..from + first + same)
     }
 
-    fn raw_place(&self, at: usize) -> Result<(RawPlace, usize), Malformed> {
+    pub(super) fn raw_place(&self, at: usize) -> Result<(RawPlace, usize), Malformed> {
         let offset = self.layout.places_at + at * size_of::<RawPlace>();
         self.table::<RawPlace>(self.layout.places_at, self.layout.records)
             .get(at)
@@ -173,8 +176,7 @@ impl<B: AsRef<[u8]>> Segment<B> {
         for pack in self.packs() {
             pack?;
         }
-        let bases = self.table::<[u8; 32]>(self.layout.bases_at, self.layout.bases);
-        if !bases.is_sorted_by(|a, b| a < b) {
+        if !self.bases().is_sorted_by(|a, b| a < b) {
             return Err(Malformed::at(self.layout.bases_at, "base ids are out of order"));
         }
         self.check_fanout()?;
