@@ -12,80 +12,29 @@
 //! One mutex makes changes of the list of segments follow one another. It is held while a reload
 //! reads the storage: who waits for it wants just that reload. Lookups never take it.
 
+mod cache;
+mod open;
+mod stored;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use memmap2::Mmap;
-use tempfile::NamedTempFile;
-
-use crate::codec::aead::TAG_LEN;
 use crate::format::index::{PackInfo, Place, Segment};
-use crate::format::{
-    ChunkId, Contents, Folder, Malformed, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, SegmentId,
-    limits,
-};
+use crate::format::{ChunkId, Folder, Malformed, ObjectKey, SegmentId};
 use crate::storage::{Storage, StorageError};
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
 use super::vault::Vault;
 
-/// Bytes of the checksum that ends a cache file.
-const SUM_LEN: usize = 32;
-/// Cached segments up to this size (a million chunks) are compared with their checksum when they
-/// are opened, which takes 10 ms; of larger ones, damage shows when a look-up meets it.
-const CHECKED_LEN_MAX: usize = 64 << 20;
-
-/// A segment's body.
-#[derive(Debug)]
-enum Body {
-    /// A cache file: the body and its BLAKE3; its memory is the kernel's.
-    Mapped(Mmap),
-    /// What was fetched, whose hash is the segment's name.
-    Owned(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map.split_last_chunk::<SUM_LEN>().map_or(&[], |(body, _)| body),
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-/// One opened segment.
-#[derive(Debug)]
-pub(crate) struct OpenSegment {
-    id: SegmentId,
-    segment: Segment<Body>,
-    /// From the cache, so that a fresh copy may be better.
-    mapped: bool,
-    /// Whether that copy was asked for.
-    mended: AtomicBool,
-}
-
-impl OpenSegment {
-    fn new(id: SegmentId, body: Body) -> Result<Self, Malformed> {
-        let mapped = matches!(body, Body::Mapped(_));
-        Ok(Self { id, segment: Segment::open(body)?, mapped, mended: AtomicBool::new(false) })
-    }
-
-    /// What errors call it.
-    pub(crate) const fn object(&self) -> ObjectKey {
-        ObjectKey::Segment(self.id)
-    }
-
-    /// Every chunk with its place, by id.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(ChunkId, Place)>> + '_ {
-        self.segment.iter().map(|item| item.in_object(&self.object()))
-    }
-}
+use cache::{checked, log_cache, map, write_cache};
+use open::{Body, OpenSegment};
+pub(crate) use stored::{fetch, seal};
 
 /// What the mutex of changes guards, beside the right to change the list.
 #[derive(Debug, Default)]
@@ -345,92 +294,4 @@ impl Index {
 /// Whether the medium failed at one object; the others may be fine.
 pub(crate) const fn is_io(err: &RepoError) -> bool {
     matches!(err, RepoError::Storage(StorageError::Io { .. }))
-}
-
-/// No failure of the cache fails anything else.
-fn log_cache(path: &Path, err: &io::Error) {
-    tracing::warn!("cannot use the cache file {}: {err}", path.display());
-}
-
-/// Writes a cache file under a name of its own and renames it over the final one, so that whoever
-/// opens that sees a whole file, and processes that write the same one do not disturb each other.
-fn write_cache(path: &Path, body: &[u8]) -> io::Result<File> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?; // mode 0600
-    file.write_all(body)?;
-    file.write_all(blake3::hash(body).as_bytes())?;
-    file.as_file().sync_data()?;
-    Ok(file.persist(path)?)
-}
-
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: only cache files are mapped, which icecore writes whole under a temporary name and
-    // renames, and never edits; one that is deleted or replaced stays mapped. They lie in a folder
-    // of mode 0700, but that is all that protects them: if somebody with the user's rights edits
-    // one, what is read here changes, which every use bears, since each field is checked where it
-    // is read; if one is cut short, or the disk cannot read it, the process dies of SIGBUS.
-    #[expect(unsafe_code)]
-    unsafe {
-        Mmap::map(file)
-    }
-}
-
-/// A mapped cache file whose checksum holds, as far as it is looked at.
-fn checked(map: Mmap) -> io::Result<Mmap> {
-    let whole = map.len() > CHECKED_LEN_MAX
-        || map
-            .split_last_chunk::<SUM_LEN>()
-            .is_some_and(|(body, sum)| blake3::hash(body).as_bytes() == sum);
-    if whole { Ok(map) } else { Err(io::Error::other("its checksum does not match")) }
-}
-
-fn check_header(storage: &dyn Storage, vault: &Vault, object: &ObjectKey) -> Result<ObjectHeader> {
-    let bytes = storage.read_at(object, 0, OBJECT_HEADER_LEN)?;
-    let header = ObjectHeader::decode(Contents::Segment, &bytes).in_object(object)?;
-    vault.check_header(object, &header)?;
-    Ok(header)
-}
-
-/// Reads a whole stored segment and opens its body, checked against its name.
-pub(crate) fn fetch(storage: &dyn Storage, vault: &Vault, id: SegmentId) -> Result<Vec<u8>> {
-    let object = ObjectKey::Segment(id);
-    let header = check_header(storage, vault, &object)?;
-    let stored = storage.get(&object, u64::MAX)?;
-    if blake3::hash(&stored).as_bytes() != &id.0 {
-        return Err(RepoError::corrupt(object, "its bytes are not what its name says"));
-    }
-    let sealed = stored.get(OBJECT_HEADER_LEN..).unwrap_or_default();
-    if vault.master().is_none() {
-        return Ok(sealed.to_vec());
-    }
-    let cipher = vault.part_cipher(Contents::Segment, header.salt);
-    let record_len = limits::SEGMENT_RECORD + TAG_LEN;
-    let records = sealed.len().div_ceil(record_len);
-    let plain_len = (sealed.len() as u64).saturating_sub((records * TAG_LEN) as u64);
-    let mut body = Vec::with_capacity(sealed.len());
-    for (number, record) in sealed.chunks(record_len).enumerate() {
-        let mut record = record.to_vec();
-        if !cipher.open(number as u64, &plain_len.to_le_bytes(), &mut record) {
-            let what = format!("the seal of record {number} does not hold");
-            return Err(RepoError::corrupt(object, what));
-        }
-        body.append(&mut record);
-    }
-    Ok(body)
-}
-
-/// The stored form of a segment's body, and its id.
-pub(crate) fn seal(vault: &Vault, body: &[u8]) -> Result<(SegmentId, Vec<u8>)> {
-    let header = vault.new_header(Contents::Segment)?;
-    let cipher = vault.part_cipher(Contents::Segment, header.salt);
-    let plain_len = (body.len() as u64).to_le_bytes();
-    let mut stored = Vec::with_capacity(OBJECT_HEADER_LEN + body.len() + body.len() / 1024);
-    stored.extend_from_slice(&header.encode());
-    for (number, record) in body.chunks(limits::SEGMENT_RECORD).enumerate() {
-        let mut record = record.to_vec();
-        cipher.seal(number as u64, &plain_len, &mut record);
-        stored.append(&mut record);
-    }
-    let id = SegmentId(*blake3::hash(&stored).as_bytes());
-    Ok((id, stored))
 }
