@@ -33,7 +33,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use build::SegmentBuilder;
 pub use merge::SegmentMerge;
-pub use read::Segment;
+pub use read::{Bucket, Segment};
 
 use super::{ChunkId, PackId, PackKind, SegmentId, checksum16, limits};
 

@@ -15,6 +15,13 @@ pub struct Segment<B> {
     pub(super) layout: Layout,
 }
 
+/// The ids of a segment that begin with the same bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    from: u32,
+    to: u32,
+}
+
 impl<B: AsRef<[u8]>> Segment<B> {
     /// Checks header and length; the rest is checked where it is read.
     pub fn open(body: B) -> Result<Self, Malformed> {
@@ -33,6 +40,11 @@ impl<B: AsRef<[u8]>> Segment<B> {
             return Err(Malformed::at(16, "segment is not as long as its counts say"));
         }
         Ok(Self { body, layout })
+    }
+
+    /// What [`Self::open`] was given.
+    pub const fn body(&self) -> &B {
+        &self.body
     }
 
     /// How many places it knows: at least one for each of its chunks.
@@ -117,21 +129,40 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(!self.positions(id)?.is_empty())
     }
 
-    /// Where the records of a chunk are.
-    fn positions(&self, id: &ChunkId) -> Result<Range<usize>, Malformed> {
+    /// Which ids a chunk's would be among. The first half of a look-up: it and
+    /// [`Self::may_know`] read memory that is far apart, so who asks many segments does the first
+    /// half in all of them, then the second.
+    pub fn bucket(&self, id: &ChunkId) -> Result<Bucket, Malformed> {
         let bucket = prefix(&id.0, self.layout.bits) as usize;
         let fanout = self.table::<U32>(self.layout.fanout_at, (1 << self.layout.bits) + 1);
         let (Some(from), Some(to)) = (fanout.get(bucket), fanout.get(bucket + 1)) else {
             return Err(Malformed::at(self.layout.fanout_at, "fan-out table is cut short"));
         };
-        let (from, to) = (from.get() as usize, to.get() as usize);
-        let Some(ids) = self.ids().get(from..to) else {
+        Ok(Bucket { from: from.get(), to: to.get() })
+    }
+
+    fn ids_of(&self, bucket: Bucket) -> Option<&[[u8; 32]]> {
+        self.ids().get(bucket.from as usize..bucket.to as usize)
+    }
+
+    /// Whether a chunk is in its bucket; also where that cannot be said of a damaged one, so that
+    /// a look-up finds out.
+    pub fn may_know(&self, bucket: Bucket, id: &ChunkId) -> bool {
+        self.ids_of(bucket)
+            .is_none_or(|ids| ids.get(first_of(ids, id)).is_some_and(|other| *other == id.0))
+    }
+
+    /// Where the records of a chunk are.
+    fn positions(&self, id: &ChunkId) -> Result<Range<usize>, Malformed> {
+        let bucket = self.bucket(id)?;
+        let Some(ids) = self.ids_of(bucket) else {
             return Err(Malformed::at(
-                self.layout.fanout_at + bucket * 4,
+                self.layout.fanout_at,
                 "fan-out table points outside the segment",
             ));
         };
-        let first = ids.partition_point(|other| *other < id.0);
+        let from = bucket.from as usize;
+        let first = first_of(ids, id);
         let same = ids.iter().skip(first).take_while(|other| **other == id.0).count();
         Ok(from + first..from + first + same)
     }
@@ -215,4 +246,17 @@ impl<B: AsRef<[u8]>> Segment<B> {
         }
         Ok(())
     }
+}
+
+/// Buckets of up to so many ids are searched from front to back.
+const SCANNED_MAX: usize = 32;
+
+/// Where the records of an id begin in a bucket, or could. In a bucket of usual size each id is
+/// compared: where the id is absent, no branch is guessed wrong, so that a processor looks into
+/// several segments at once.
+fn first_of(ids: &[[u8; 32]], id: &ChunkId) -> usize {
+    if ids.len() > SCANNED_MAX {
+        return ids.partition_point(|other| *other < id.0);
+    }
+    ids.iter().position(|other| *other == id.0).unwrap_or(ids.len())
 }

@@ -3,8 +3,9 @@
 //! Each segment is fetched once, checked against its name, opened where it is sealed, and written
 //! to the cache folder; from there it is mapped, so that an index of any size costs no memory that
 //! the kernel cannot take back. Files of the repository itself are never mapped: whoever cut one
-//! short would kill the mount. Without a cache folder, or where it fails in whatever way, the body
-//! stays in memory: the cache is a convenience and no reason to fail.
+//! short would kill the mount. Without a cache folder, or where it fails in whatever way, a body of
+//! up to 64 MiB stays in memory, and a larger one lies in a temporary file: the cache is a
+//! convenience and no reason to fail.
 //!
 //! What a segment says of a place is a hint: every chunk is checked against its id. A cached
 //! segment that turns out malformed is dropped and fetched once more.
@@ -13,13 +14,15 @@
 //! reads the storage: who waits for it wants just that reload. Lookups never take it.
 
 mod cache;
+mod merge;
 mod open;
 mod stored;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -32,8 +35,9 @@ use crate::units::chain;
 use super::error::{InObject, RepoError, Result};
 use super::vault::Vault;
 
-use cache::{checked, log_cache, map, write_cache};
+use cache::{BodyFile, checked, log_cache, map, write_cache};
 use open::{Body, OpenSegment};
+use stored::{CopyError, IN_MEMORY_MAX, fetch_to_file};
 pub(crate) use stored::{fetch, seal};
 
 /// What the mutex of changes guards, beside the right to change the list.
@@ -107,11 +111,19 @@ impl Index {
     fn reload_under(&self, changes: &mut MutexGuard<'_, Reloads>) -> Result<()> {
         let began = Instant::now();
         let known = self.segments();
-        let mut segments = Vec::new();
+        let mut segments: Vec<Arc<OpenSegment>> = Vec::new();
+        let mut replaced: HashSet<SegmentId> = HashSet::new();
         let mut skipped = false;
-        for listed in self.storage.list(Folder::Index)? {
+        let mut stored = self.storage.list(Folder::Index)?;
+        // The large ones first, so that what they replace need not be opened.
+        stored.sort_by_key(|listed| Reverse(listed.len));
+        for listed in stored {
             let Some(ObjectKey::Segment(id)) = listed.key else { continue };
+            if replaced.contains(&id) {
+                continue;
+            }
             if let Some(open) = known.iter().find(|open| open.id == id) {
+                replaced.extend(open.segment.replaces());
                 segments.push(Arc::clone(open));
                 continue;
             }
@@ -120,7 +132,10 @@ impl Index {
                 continue;
             }
             match self.open_segment(id) {
-                Ok(open) => segments.push(Arc::new(open)),
+                Ok(open) => {
+                    replaced.extend(open.segment.replaces());
+                    segments.push(Arc::new(open));
+                }
                 Err(err) if err.is_damage() || is_io(&err) => {
                     tracing::error!("{}; going on without it", chain(&err));
                     skipped = true;
@@ -132,8 +147,6 @@ impl Index {
                 Err(err) => return Err(err),
             }
         }
-        let replaced: HashSet<SegmentId> =
-            segments.iter().flat_map(|open| open.segment.replaces().collect::<Vec<_>>()).collect();
         segments.retain(|open| !replaced.contains(&open.id));
         self.set(changes, segments);
         changes.began = Some(began);
@@ -143,15 +156,21 @@ impl Index {
 
     /// Adds a segment that this process has just written.
     pub(crate) fn add(&self, id: SegmentId, body: Vec<u8>) -> Result<()> {
-        let open = Arc::new(self.keep(id, body).in_object(&ObjectKey::Segment(id))?);
+        self.insert(Arc::new(self.keep(id, body).in_object(&ObjectKey::Segment(id))?));
+        Ok(())
+    }
+
+    /// Puts a stored segment in force, instead of those that it replaces.
+    fn insert(&self, open: Arc<OpenSegment>) {
         let changes = self.changes();
         let mut segments = self.segments().to_vec();
+        let replaced: HashSet<SegmentId> = open.segment.replaces().collect();
+        segments.retain(|known| !replaced.contains(&known.id));
         // A reload may have seen it in the storage already.
-        if !segments.iter().any(|known| known.id == id) {
+        if !segments.iter().any(|known| known.id == open.id) {
             segments.push(open);
-            self.set(&changes, segments);
         }
-        Ok(())
+        self.set(&changes, segments);
     }
 
     /// Stored bytes of all packs, each counted once; places that do not parse are left out.
@@ -172,13 +191,16 @@ impl Index {
         self.changes().skipped
     }
 
-    /// All places of a chunk, from every segment.
+    /// All places of a chunk, from every segment, each once.
     pub(crate) fn places(&self, id: &ChunkId) -> Result<Vec<Place>> {
-        let mut places = Vec::with_capacity(1);
+        let mut places: Vec<Place> = Vec::with_capacity(1);
         let mut damage = None;
-        for open in self.segments().iter() {
+        for open in knowing(&self.segments(), id) {
             match self.ask(open, |segment| segment.places(id)?.collect::<Result<Vec<_>, _>>()) {
-                Ok(found) => places.extend(found),
+                Ok(mut found) => {
+                    found.retain(|place| !places.contains(place));
+                    places.append(&mut found);
+                }
                 Err(err) => damage = Some(err),
             }
         }
@@ -188,10 +210,24 @@ impl Index {
         }
     }
 
+    /// Whether a place of a chunk is one that the caller takes. What a damaged segment knows of
+    /// the chunk counts for nothing. Allocates nothing.
+    pub(crate) fn has_place(&self, id: &ChunkId, take: impl Fn(&Place) -> bool) -> bool {
+        let question = |segment: &Segment<Body>| {
+            for place in segment.places(id)? {
+                if take(&place?) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        knowing(&self.segments(), id).any(|open| self.ask(open, question).unwrap_or(false))
+    }
+
     /// Whether any segment knows a chunk. A damaged one knows nothing, so a writer writes again
     /// what only that one knew.
     pub(crate) fn contains(&self, id: &ChunkId) -> Result<bool> {
-        for open in self.segments().iter() {
+        for open in knowing(&self.segments(), id) {
             match self.ask(open, |segment| segment.contains(id)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
@@ -236,11 +272,11 @@ impl Index {
         tracing::warn!("the cached copy of {object} is damaged and fetched again: {err}");
         let fetched = fetch(&*self.storage, &self.vault, open.id).and_then(|body| {
             if let Some(path) = self.cache_file(open.id)
-                && let Err(err) = write_cache(&path, &body)
+                && let Err(err) = rewrite_cache(&path, &body)
             {
                 log_cache(&path, &err);
             }
-            OpenSegment::new(open.id, Body::Owned(body)).in_object(&object)
+            OpenSegment::new(open.id, body).in_object(&object)
         });
         match fetched {
             Ok(mended) => {
@@ -271,14 +307,36 @@ impl Index {
                 Err(err) => log_cache(&path, &err),
             }
         }
-        let body = fetch(&*self.storage, &self.vault, id)?;
-        self.keep(id, body).in_object(&ObjectKey::Segment(id))
+        let object = ObjectKey::Segment(id);
+        if let Some(path) = self.cache_file(id)
+            && self.storage.len(&object)? > IN_MEMORY_MAX
+        {
+            match self.fetch_to_cache(id, &path) {
+                Ok(body) => return OpenSegment::new(id, body).in_object(&object),
+                Err(CopyError::Repo(err)) => return Err(err),
+                Err(CopyError::File(err)) => log_cache(&path, &err),
+            }
+        }
+        match fetch(&*self.storage, &self.vault, id)? {
+            Body::Owned(body) => self.keep(id, body),
+            body @ Body::Mapped(_) => OpenSegment::new(id, body),
+        }
+        .in_object(&object)
+    }
+
+    fn fetch_to_cache(&self, id: SegmentId, path: &Path) -> Result<Body, CopyError> {
+        let file = BodyFile::create(path.parent());
+        let (file, body) = fetch_to_file(&*self.storage, &self.vault, id, file)?;
+        if let Err(err) = file.keep(path) {
+            log_cache(path, &err);
+        }
+        Ok(body)
     }
 
     /// Opens a body whose hash was checked: through the cache, or else in memory.
     fn keep(&self, id: SegmentId, body: Vec<u8>) -> Result<OpenSegment, Malformed> {
         if let Some(path) = self.cache_file(id) {
-            match write_cache(&path, &body).and_then(|file| map(&file)) {
+            match write_cache(&path, &body) {
                 Ok(map) => match OpenSegment::new(id, Body::Mapped(map)) {
                     Ok(open) => return Ok(open),
                     // Either the cache does not keep what it is given, or the body is malformed.
@@ -291,7 +349,34 @@ impl Index {
     }
 }
 
+/// Segments that a look-up reads at once.
+const TOGETHER: usize = 16;
+
+/// Those that know a chunk, or are damaged where they would.
+fn knowing<'s>(
+    segments: &'s [Arc<OpenSegment>],
+    id: &'s ChunkId,
+) -> impl Iterator<Item = &'s Arc<OpenSegment>> {
+    segments.chunks(TOGETHER).flat_map(move |together| {
+        let mut buckets = [None; TOGETHER];
+        for (bucket, open) in buckets.iter_mut().zip(together) {
+            *bucket = open.segment.bucket(id).ok();
+        }
+        together.iter().zip(buckets).filter_map(move |(open, bucket)| {
+            bucket.is_none_or(|bucket| open.segment.may_know(bucket, id)).then_some(open)
+        })
+    })
+}
+
 /// Whether the medium failed at one object; the others may be fine.
 pub(crate) const fn is_io(err: &RepoError) -> bool {
     matches!(err, RepoError::Storage(StorageError::Io { .. }))
+}
+
+/// Makes the cache hold a body that was fetched again; a large one at the next open.
+fn rewrite_cache(path: &Path, body: &Body) -> io::Result<()> {
+    match body {
+        Body::Owned(body) => write_cache(path, body).map(drop),
+        Body::Mapped(_) => std::fs::remove_file(path),
+    }
 }

@@ -8,12 +8,13 @@ use crate::format::index::{Place, Segment};
 use crate::format::{ChunkId, Malformed, ObjectKey, SegmentId};
 use crate::repo::error::{InObject, Result};
 
-use super::cache::SUM_LEN;
+use super::cache::{SUM_LEN, is_whole};
 
 /// A segment's body.
 #[derive(Debug)]
-pub(super) enum Body {
-    /// A cache file: the body and its BLAKE3; its memory is the kernel's.
+pub(crate) enum Body {
+    /// A file of the cache, or one without a name: the body and its BLAKE3; its memory is the
+    /// kernel's.
     Mapped(Mmap),
     /// What was fetched, whose hash is the segment's name.
     Owned(Vec<u8>),
@@ -37,12 +38,25 @@ pub(crate) struct OpenSegment {
     pub(super) mapped: bool,
     /// Whether that copy was asked for.
     pub(super) mended: AtomicBool,
+    /// Whether it was found not to be whole, so that no merge asks again.
+    pub(super) unfit: AtomicBool,
 }
 
 impl OpenSegment {
     pub(super) fn new(id: SegmentId, body: Body) -> Result<Self, Malformed> {
         let mapped = matches!(body, Body::Mapped(_));
-        Ok(Self { id, segment: Segment::open(body)?, mapped, mended: AtomicBool::new(false) })
+        let (mended, unfit) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { id, segment: Segment::open(body)?, mapped, mended, unfit })
+    }
+
+    /// Reads all of it: whether its bytes are what was fetched, and what they should be.
+    pub(super) fn check_whole(&self) -> Result<(), Malformed> {
+        if let Body::Mapped(map) = self.segment.body()
+            && !is_whole(map)
+        {
+            return Err(Malformed::at(0, "the cached copy does not match its checksum"));
+        }
+        self.segment.check()
     }
 
     /// What errors call it.
