@@ -312,8 +312,16 @@ fn what_the_index_lost_is_stored_again() {
             let (id, place) = item.unwrap();
             if place.pack.kind == PackKind::Meta {
                 let pack = builder.add_pack(place.pack);
-                let Place { block_offset, block_len, chunk_offset, chunk_len, .. } = place;
-                builder.add(Record { id, pack, block_offset, block_len, chunk_offset, chunk_len });
+                let Place { block_offset, block_len, chunk_offset, chunk_len, base, .. } = place;
+                builder.add(Record {
+                    id,
+                    pack,
+                    block_offset,
+                    block_len,
+                    chunk_offset,
+                    chunk_len,
+                    base,
+                });
             }
         }
         storage.delete(&key).unwrap();

@@ -38,7 +38,7 @@ const OWNED: &[(&str, &str)] = &[
     ("argon2", "codec/kdf.rs"),
     ("fastcdc", "codec/chunker.rs"),
     ("zstd", "codec/block/frame.rs"),
-    ("memmap2", "repo/index.rs"),
+    ("memmap2", "repo/index/"),
     ("clap", "cli/"),
     ("anyhow", "cli/"),
     ("indicatif", "cli/"),

@@ -18,7 +18,8 @@ use fastcdc::v2020::{self, Normalization};
 
 use crate::format::Chunking;
 
-use super::classes::{ElementType, TENSOR_CHUNK, TensorMap};
+use super::Element;
+use super::classes::{TENSOR_CHUNK, TensorMap};
 
 /// Content-defined cuts of one repository.
 #[derive(Debug, Clone)]
@@ -111,10 +112,10 @@ impl Cutter {
 
     /// What numbers the chunk that starts at `offset` holds, where the file's header says.
     #[must_use]
-    pub fn element_at(&self, offset: u64) -> ElementType {
+    pub fn element_at(&self, offset: u64) -> Option<Element> {
         match self {
             Self::Tensors(map) => map.element_at(offset),
-            Self::ContentDefined(_) | Self::Fixed(_) => ElementType::Other,
+            Self::ContentDefined(_) | Self::Fixed(_) => None,
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod kdf;
 pub use aead::{MasterKey, ObjectCipher, Purpose, SubKey, TAG_LEN};
 pub use block::{BlockDecoder, BlockEncoder, Compression, Element};
 pub use chunker::{Chunker, Cutter, ReadChunks};
-pub use classes::{ElementType, Layout, Sniffed, TensorMap};
+pub use classes::{Layout, Sniffed, TensorMap};
 
 /// What coding can fail with, apart from bytes that are not what they should be.
 #[derive(Debug, thiserror::Error)]

@@ -125,6 +125,7 @@ pub(crate) fn records(footer: &Footer, pack: u32) -> impl Iterator<Item = Record
                 block_len: block.stored_len,
                 chunk_offset,
                 chunk_len: chunk.len,
+                base: None,
             };
             chunk_offset += chunk.len;
             record

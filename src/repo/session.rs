@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use crate::codec::BlockEncoder;
 use crate::codec::random;
-use crate::format::index::SegmentBuilder;
+use crate::format::index::{Place, SegmentBuilder};
 use crate::format::{
     Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
     SnapshotId, Time, limits,
 };
 use crate::sync::{Permit, Permits, lock};
+use crate::units::chain;
 
 use super::Repository;
 use super::directory::PutPage;
@@ -56,6 +57,7 @@ pub struct Session<'r> {
     repo: &'r Repository,
     id: SnapshotId,
     writer: Writer,
+    /// Chunks that somebody writes and that no segment names yet.
     claims: Vec<Mutex<HashSet<ChunkId>>>,
     open: [Mutex<Option<OpenPack>>; 2],
     packs: Arc<Permits>,
@@ -66,6 +68,8 @@ pub struct Session<'r> {
     /// Whether there are packs that the index does not name: a segment may be lost.
     unindexed_packs: bool,
     failed: AtomicBool,
+    /// Whether a thread merges index segments.
+    merging: AtomicBool,
     added_chunks: AtomicU64,
     added_plain: AtomicU64,
     added_stored: AtomicU64,
@@ -86,6 +90,7 @@ impl<'r> Session<'r> {
             missing: HashSet::new(),
             unindexed_packs: false,
             failed: AtomicBool::new(false),
+            merging: AtomicBool::new(false),
             added_chunks: AtomicU64::new(0),
             added_plain: AtomicU64::new(0),
             added_stored: AtomicU64::new(0),
@@ -185,20 +190,33 @@ impl<'r> Session<'r> {
     /// Whether the caller must write this chunk: true for exactly one caller of a chunk that the
     /// repository does not have. Who gets true must put it into a block.
     pub fn claim(&self, id: &ChunkId) -> Result<bool> {
-        let [a, ..] = id.0;
-        let Some(shard) = self.claims.get(usize::from(a) % CLAIM_SHARDS) else { return Ok(true) };
-        if lock(shard).contains(id) || self.has_chunk(id) {
+        let Some(shard) = self.claims_of(id) else { return Ok(true) };
+        // First the claim, then the look: a claim is dropped only once the index has the chunk, so
+        // who gets a dropped one again sees that it is there.
+        if !lock(shard).insert(*id) {
             return Ok(false);
         }
-        Ok(lock(shard).insert(*id))
+        if self.has_chunk(id) {
+            lock(shard).remove(id);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn claims_of(&self, id: &ChunkId) -> Option<&Mutex<HashSet<ChunkId>>> {
+        let [a, ..] = id.0;
+        self.claims.get(usize::from(a) % CLAIM_SHARDS)
     }
 
     /// Whether the repository has a chunk in a place that can be relied on.
     #[must_use]
     pub fn has_chunk(&self, id: &ChunkId) -> bool {
-        // A damaged record is as good as none.
-        let places = self.repo.index().places(id).unwrap_or_default();
-        places.iter().any(|place| !self.missing.contains(&place.pack.id))
+        let index = self.repo.index();
+        let there = |place: &Place| !self.missing.contains(&place.pack.id);
+        let whole = |place: &Place| place.base.is_none() && there(place);
+        index.has_place(id, |place| {
+            there(place) && place.base.is_none_or(|base| index.has_place(&base, whole))
+        })
     }
 
     /// Whether something that the index should know or have is not there, so that what a snapshot
@@ -294,7 +312,10 @@ impl<'r> Session<'r> {
                 std::mem::take(&mut *unindexed)
             }
         };
-        self.write_segment(&ready)?;
+        if !ready.is_empty() {
+            self.write_segment(&ready)?;
+            self.merge_index();
+        }
         self.beat_when_due()
     }
 
@@ -311,7 +332,28 @@ impl<'r> Session<'r> {
         let (id, stored) = index::seal(self.repo.vault(), &body)?;
         self.repo.storage().put_new(&ObjectKey::Segment(id), &stored)?;
         self.added_stored.fetch_add(stored.len() as u64, Ordering::Relaxed);
-        self.repo.index().add(id, body)
+        self.repo.index().add(id, body)?;
+        // They are found through the index now; the claims of a long session would fill the memory.
+        for chunk in packs.iter().flat_map(|pack| pack.footer.blocks.iter()).flat_map(|b| &b.chunks)
+        {
+            if let Some(shard) = self.claims_of(&chunk.id) {
+                lock(shard).remove(&chunk.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges index segments where there are many of a size, unless another thread is at it. Takes
+    /// the calling thread for that long: seconds for ten million chunks. A failure is logged, for
+    /// nothing depends on it. What it writes does not count as added.
+    pub fn merge_index(&self) {
+        if self.merging.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Err(err) = self.repo.index().merge() {
+            tracing::warn!("cannot merge index segments: {}", chain(&err));
+        }
+        self.merging.store(false, Ordering::SeqCst);
     }
 
     /// Stores what is still open: packs first, then their segment.
@@ -341,7 +383,10 @@ impl<'r> Session<'r> {
     pub fn commit(self, describe: impl FnOnce(SnapshotId, Added) -> Snapshot) -> Result<Snapshot> {
         let result = self.try_commit(describe);
         match result {
-            Ok(_) => self.end(),
+            Ok(_) => {
+                self.merge_index();
+                self.end();
+            }
             Err(_) => self.abandon(),
         }
         result
@@ -423,5 +468,83 @@ impl PutPage for PageWriter<'_, '_> {
 
     fn has_page(&mut self, id: &ChunkId) -> bool {
         self.session.has_chunk(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::codec::Compression;
+    use crate::repo::{InitOptions, OpenOptions};
+    use crate::storage::MemoryStorage;
+
+    fn repository() -> Repository {
+        let storage = Arc::new(MemoryStorage::new());
+        Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+        Repository::open(storage, None, &OpenOptions::default()).unwrap()
+    }
+
+    fn begin(repo: &Repository) -> Session<'_> {
+        let writer = Writer { host: "host".into(), pid: 1 };
+        Session::begin(repo, writer, Time { secs: 1, nanos: 0 }).unwrap()
+    }
+
+    fn write(session: &Session<'_>, id: ChunkId, plain: &[u8]) {
+        let mut draft = BlockDraft::default();
+        draft.push(id, plain);
+        let mut encoder = BlockEncoder::new(Compression::Fast).unwrap();
+        session.write_block(PackKind::Data, &draft, &mut encoder).unwrap();
+    }
+
+    #[test]
+    fn claims_last_until_a_segment_has_the_chunk() {
+        let repo = repository();
+        let session = begin(&repo);
+        let claims = || session.claims.iter().map(|shard| lock(shard).len()).sum::<usize>();
+        for n in 0..50_u32 {
+            let plain = n.to_le_bytes();
+            let id = session.id_of(PackKind::Data, &plain);
+            assert!(session.claim(&id).unwrap());
+            assert!(!session.claim(&id).unwrap());
+            write(&session, id, &plain);
+        }
+        assert_eq!(claims(), 50);
+        session.flush().unwrap();
+        assert_eq!(claims(), 0);
+        for n in 0..50_u32 {
+            assert!(!session.claim(&session.id_of(PackKind::Data, &n.to_le_bytes())).unwrap());
+        }
+        assert_eq!(claims(), 0, "asking leaves no claim");
+    }
+
+    /// Threads want the same chunks while segments come out and claims go.
+    #[test]
+    fn a_chunk_is_claimed_once_however_claims_and_segments_cross() {
+        let repo = repository();
+        let session = begin(&repo);
+        let claimed: Vec<_> = (0..200).map(|_| AtomicUsize::new(0)).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (session, claimed) = (&session, &claimed);
+                scope.spawn(move || {
+                    for (n, count) in claimed.iter().enumerate() {
+                        let plain = n.to_le_bytes();
+                        let id = session.id_of(PackKind::Data, &plain);
+                        if session.claim(&id).unwrap() {
+                            count.fetch_add(1, Ordering::SeqCst);
+                            write(session, id, &plain);
+                        }
+                        if n % 5 == thread {
+                            session.flush().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let counts: Vec<_> = claimed.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+        assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
     }
 }

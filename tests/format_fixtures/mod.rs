@@ -292,7 +292,8 @@ fn footer() -> Footer {
     }
 }
 
-/// A segment's body of so many chunks in two packs; one chunk is in both.
+/// A segment's body of so many chunks in two packs. One chunk is in both; every fourth is stored
+/// as a difference from another.
 pub fn segment(count: u32) -> Vec<u8> {
     let mut builder = SegmentBuilder::default();
     for (n, kind) in [(1, PackKind::Data), (2, PackKind::Meta)] {
@@ -306,6 +307,7 @@ pub fn segment(count: u32) -> Vec<u8> {
                 block_len: 0x0102,
                 chunk_offset: 100 * n,
                 chunk_len: 100,
+                base: (n % 4 == 3).then_some(ChunkId([n as u8; 32])),
             });
         }
     }

@@ -163,6 +163,7 @@ impl Maker {
                     block_len: pack.block_len,
                     chunk_offset,
                     chunk_len: chunk.len,
+                    base: None,
                 });
                 chunk_offset += chunk.len;
             }

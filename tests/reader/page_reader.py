@@ -338,21 +338,21 @@ class Repository:
             body = b"".join(unseal(key, i, record, length) for i, record in enumerate(records))
         need(len(body) >= 64 and body[:8] == b"icesegm\0", "segment's magic")
         need(short(body[:48]) == body[48:64], "segment's checksum")
-        version, bits, count, packs, ids = struct.unpack_from("<IIQII", body, 8)
+        version, bits, count, packs, ids, bases = struct.unpack_from("<IIQIII", body, 8)
         need(version == 1, f"segment version {version} is not supported")
         need(bits <= 24 and count < 1 << 32 and packs <= 1 << 24 and ids <= 1 << 20, "segment's counts")
-        need(body[32:48] == bytes(16), "segment's header")
+        need(bases <= count and body[36:48] == bytes(12), "segment's header")
         table = 4 * (2**bits + 1)
-        sizes = [64, 64 * packs, 32 * ids, table + -table % 8, 32 * count, 24 * count]
+        sizes = [64, 64 * packs, 32 * ids, 32 * bases, table + -table % 8, 32 * count, 24 * count]
         need(sum(sizes) == len(body), "segment's length")
         r = Record(body)
-        _, packs, replaced, fanout, names, places = [r.take(size) for size in sizes]
+        _, packs, replaced, _, fanout, names, places = [r.take(size) for size in sizes]
         packs = [self.segment_pack(packs[i:i + 64]) for i in range(0, len(packs), 64)]
         names = [names[i:i + 32] for i in range(0, len(names), 32)]
         check_fanout(fanout, bits, names)
         chunks = []
-        for name, (pack, *place, zero) in zip(names, struct.iter_unpack("<6I", places)):
-            need(pack < len(packs) and place[3] and not zero, "place")
+        for name, (pack, *place, base) in zip(names, struct.iter_unpack("<6I", places)):
+            need(pack < len(packs) and place[3] and base <= bases, "place")
             chunks.append((name, Place(packs[pack], *place)))
         return [replaced[i:i + 32] for i in range(0, len(replaced), 32)], chunks
 

@@ -324,14 +324,17 @@ class Segment:
         self.body = body = self.open(repository, name, salt, stored[64:])
         need(len(body) >= 64 and body[48:64] == short(body[:48]), f"{name}: body checksum")
         need(body[:8] == b"icesegm\0", f"{name}: body magic")
-        version, self.bits, self.count, packs, replaces = struct.unpack("<IIQII", body[8:32])
+        version, self.bits, self.count, packs, replaces, bases = struct.unpack("<IIQIII", body[8:36])
         check_version(version)
-        need(self.bits <= 24 and body[32:48] == bytes(16), f"{name}: body header")
+        need(self.bits <= 24 and body[36:48] == bytes(12), f"{name}: body header")
         at = 64
         self.packs = [self.pack(body[at + 64 * n : at + 64 * (n + 1)]) for n in range(packs)]
         at += 64 * packs
         self.replaces = [body[at + 32 * n : at + 32 * (n + 1)] for n in range(replaces)]
-        self.fanout_at = at = at + 32 * replaces
+        at += 32 * replaces
+        self.bases = [body[at + 32 * n : at + 32 * (n + 1)] for n in range(bases)]
+        need(all(a < b for a, b in zip(self.bases, self.bases[1:])), f"{name}: bases")
+        self.fanout_at = at = at + 32 * bases
         table = 4 * (2**self.bits + 1)
         self.ids_at = at = at + (table + 7) // 8 * 8
         need(not any(body[self.fanout_at + table : at]), f"{name}: padding")
@@ -368,8 +371,8 @@ class Segment:
 
     def place(self, position):
         at = self.places_at + 24 * position
-        number, *numbers, zero = struct.unpack("<6I", self.body[at : at + 24])
-        need(number < len(self.packs) and zero == 0 and numbers[3] >= 1, "place")
+        number, *numbers, base = struct.unpack("<6I", self.body[at : at + 24])
+        need(number < len(self.packs) and base <= len(self.bases) and numbers[3] >= 1, "place")
         id, salt, kind, length = self.packs[number]
         need(numbers[0] + numbers[1] <= length, "place outside of its pack")
         return Place(id, salt, kind, *numbers)
@@ -379,14 +382,15 @@ class Segment:
         low, high = self.fanout(prefix), self.fanout(prefix + 1)
         while low < high:
             middle = (low + high) // 2
-            found = self.id(middle)
-            if found == id:
-                return [self.place(middle)]
-            low, high = (middle + 1, high) if found < id else (low, middle)
-        return []
+            low, high = (middle + 1, high) if self.id(middle) < id else (low, middle)
+        found = []
+        while low < self.count and self.id(low) == id:
+            found.append(self.place(low))
+            low += 1
+        return found
 
     def items(self):
         ids = [self.id(position) for position in range(self.count)]
-        need(all(a < b for a, b in zip(ids, ids[1:])), "ids out of order")
+        need(all(a <= b for a, b in zip(ids, ids[1:])), "ids out of order")
         need(self.fanout(0) == 0 and self.fanout(2**self.bits) == self.count, "fan-out table")
         return [(id, self.place(position)) for position, id in enumerate(ids)]

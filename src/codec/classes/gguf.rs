@@ -5,8 +5,9 @@
 //! A tensor ends where the next begins: lengths by type and dimensions are not needed, and types
 //! that do not exist yet are cut well too.
 
-use super::tensors::{ElementType, Tensor, TensorMap};
+use super::tensors::{Tensor, TensorMap};
 use super::{HEADER_MAX, Stop};
+use crate::codec::Element;
 
 const ALIGNMENT_KEY: &[u8] = b"general.alignment";
 const ALIGNMENT_DEFAULT: u64 = 32;
@@ -51,14 +52,14 @@ pub(super) fn map(first: &[u8], size: u64) -> Result<TensorMap, Stop> {
 
 /// From offsets in the data to places in the file.
 fn place(
-    mut starts: Vec<(u64, ElementType)>,
+    mut starts: Vec<(u64, Option<Element>)>,
     data_start: u64,
     alignment: u64,
     size: u64,
 ) -> Result<TensorMap, Stop> {
     let data_len = size.checked_sub(data_start).ok_or(Stop::Odd)?;
     starts.sort_unstable_by_key(|&(offset, _)| offset);
-    let odd = |&(offset, _): &(u64, ElementType)| offset > data_len || offset % alignment != 0;
+    let odd = |&(offset, _): &(u64, Option<Element>)| offset > data_len || offset % alignment != 0;
     if starts.iter().any(odd) {
         return Err(Stop::Odd);
     }
@@ -123,7 +124,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A tensor's offset in the data, and what it holds.
-    fn tensor(&mut self) -> Result<(u64, ElementType), Stop> {
+    fn tensor(&mut self) -> Result<(u64, Option<Element>), Stop> {
         self.string()?;
         let dimensions = self.u32()?;
         if dimensions > DIMENSIONS_MAX {
@@ -131,10 +132,10 @@ impl<'a> Cursor<'a> {
         }
         self.take(u64::from(dimensions) * 8)?;
         let element = match self.u32()? {
-            0 => ElementType::Single,
-            1 | 30 => ElementType::Half,
-            28 => ElementType::Double,
-            _ => ElementType::Other,
+            0 => Some(Element::F32),
+            1 | 30 => Some(Element::F16),
+            28 => Some(Element::F64),
+            _ => None,
         };
         Ok((self.u64()?, element))
     }

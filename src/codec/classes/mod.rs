@@ -25,7 +25,7 @@ mod pages;
 mod safetensors;
 mod tensors;
 
-pub use tensors::{ElementType, TENSOR_CHUNK, TensorMap};
+pub use tensors::{TENSOR_CHUNK, TensorMap};
 
 use crate::format::{ChunkClass, Chunking};
 

@@ -1,7 +1,8 @@
 //! NumPy's `.npy`: magic, version, the length of a header in Python's words, the header, one array.
 
-use super::tensors::{ElementType, Tensor, TensorMap};
+use super::tensors::{Tensor, TensorMap};
 use super::{Stop, bytes_at};
+use crate::codec::Element;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Headers are padded to a multiple of 64 and hold a type and a shape; a longer one is odd.
@@ -27,13 +28,13 @@ pub(super) fn map(first: &[u8], size: u64) -> Result<TensorMap, Stop> {
 }
 
 /// What `'descr': '<f4'` says.
-fn element(words: &[u8]) -> ElementType {
+fn element(words: &[u8]) -> Option<Element> {
     let words = String::from_utf8_lossy(words);
     let kind = words.split("'descr':").nth(1).and_then(|rest| rest.split('\'').nth(1));
     match kind {
-        Some("<f2") => ElementType::Half,
-        Some("<f4") => ElementType::Single,
-        Some("<f8") => ElementType::Double,
-        _ => ElementType::Other,
+        Some("<f2") => Some(Element::F16),
+        Some("<f4") => Some(Element::F32),
+        Some("<f8") => Some(Element::F64),
+        _ => None,
     }
 }

@@ -9,8 +9,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::tensors::{ElementType, Tensor, TensorMap};
+use super::tensors::{Tensor, TensorMap};
 use super::{HEADER_MAX, Stop, bytes_at};
+use crate::codec::Element;
 
 /// The format's own cap.
 const JSON_MAX: u64 = 100_000_000;
@@ -48,7 +49,7 @@ pub(super) fn map(first: &[u8], size: u64) -> Result<TensorMap, Stop> {
 #[derive(Deserialize)]
 struct Info {
     #[serde(deserialize_with = "element")]
-    dtype: ElementType,
+    dtype: Option<Element>,
     data_offsets: [u64; 2],
 }
 
@@ -60,12 +61,12 @@ impl Info {
     }
 }
 
-fn element<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ElementType, D::Error> {
+fn element<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Element>, D::Error> {
     deserializer.deserialize_str(Word(|word: &str| match word {
-        "F16" | "BF16" => ElementType::Half,
-        "F32" => ElementType::Single,
-        "F64" => ElementType::Double,
-        _ => ElementType::Other,
+        "F16" | "BF16" => Some(Element::F16),
+        "F32" => Some(Element::F32),
+        "F64" => Some(Element::F64),
+        _ => None,
     }))
 }
 

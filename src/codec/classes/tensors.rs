@@ -1,30 +1,18 @@
 //! Where tensors lie in a file, and the cuts that follow.
 
+use crate::codec::Element;
+
 /// Longest chunk of a tensor file.
 pub const TENSOR_CHUNK: u64 = 1 << 20;
 /// Where neither the chunk so far nor the tensor that comes is as long, they share a chunk.
 const SMALL: u64 = 64 << 10;
-
-/// What numbers a stretch of a tensor file holds, as far as coding them cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ElementType {
-    /// Floats of 2 bytes: bf16, f16.
-    Half,
-    /// Floats of 4 bytes.
-    Single,
-    /// Floats of 8 bytes.
-    Double,
-    /// Integers, quantised blocks, a header, or unknown.
-    #[default]
-    Other,
-}
 
 /// A tensor's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tensor {
     pub(super) start: u64,
     pub(super) len: u64,
-    pub(super) element: ElementType,
+    pub(super) element: Option<Element>,
 }
 
 /// The places where a tensor file must be cut. Without any it is one region from byte 0.
@@ -38,7 +26,7 @@ pub struct TensorMap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Region {
     start: u64,
-    element: ElementType,
+    element: Option<Element>,
 }
 
 impl TensorMap {
@@ -47,7 +35,7 @@ impl TensorMap {
     ///
     /// A tensor begins a chunk where it, or the chunk so far, has 64 KiB; else it joins that.
     pub(super) fn new(header_end: u64, tensors: impl IntoIterator<Item = Tensor>) -> Self {
-        let mut regions = vec![Region { start: 0, element: ElementType::Other }];
+        let mut regions = vec![Region { start: 0, element: None }];
         let mut open = OpenRegion::at(header_end);
         for tensor in tensors.into_iter().filter(|tensor| tensor.len > 0) {
             let before = tensor.start.saturating_sub(open.start);
@@ -78,24 +66,24 @@ impl TensorMap {
 
     /// What numbers the chunk that starts at `offset` holds: those that take most of its region.
     #[must_use]
-    pub fn element_at(&self, offset: u64) -> ElementType {
+    pub fn element_at(&self, offset: u64) -> Option<Element> {
         let next = self.regions.partition_point(|region| region.start <= offset);
         let region = next.checked_sub(1).and_then(|at| self.regions.get(at));
-        region.map_or(ElementType::Other, |region| region.element)
+        region.and_then(|region| region.element)
     }
 }
 
 /// A region that further tensors may join.
 struct OpenRegion {
     start: u64,
-    /// Bytes of each element type, [`ElementType`]s in their order.
-    bytes: [(ElementType, u64); 4],
+    /// Bytes of each element type, unknown first.
+    bytes: [(Option<Element>, u64); 4],
 }
 
 impl OpenRegion {
     fn at(start: u64) -> Self {
-        use ElementType::{Double, Half, Other, Single};
-        Self { start, bytes: [(Other, 0), (Half, 0), (Single, 0), (Double, 0)] }
+        let elements = [None, Some(Element::F16), Some(Element::F32), Some(Element::F64)];
+        Self { start, bytes: elements.map(|element| (element, 0)) }
     }
 
     fn add(&mut self, tensor: &Tensor) {
@@ -109,7 +97,7 @@ impl OpenRegion {
     fn close(self) -> Region {
         let most = self.bytes.into_iter().max_by_key(|&(_, bytes)| bytes);
         let element = most.filter(|&(_, bytes)| bytes > 0).map(|(element, _)| element);
-        Region { start: self.start, element: element.unwrap_or_default() }
+        Region { start: self.start, element: element.flatten() }
     }
 }
 
@@ -131,7 +119,7 @@ mod tests {
         let mut at = start;
         let tensor = |&len: &u64| {
             at += len;
-            Tensor { start: at - len, len, element: ElementType::Half }
+            Tensor { start: at - len, len, element: Some(Element::F16) }
         };
         lens.iter().map(tensor).collect()
     }
@@ -169,7 +157,7 @@ mod tests {
         assert_eq!(cuts(&map, (2 << 20) + 5), [0, 1 << 20, 2 << 20, (2 << 20) + 5]);
         assert_eq!(map.until_cut((1 << 20) - 1), 1);
         assert_eq!(map.until_cut(u64::MAX), 1);
-        assert_eq!(map.element_at(7), ElementType::Other);
+        assert_eq!(map.element_at(7), None);
     }
 
     #[test]
@@ -178,14 +166,14 @@ mod tests {
         let map = TensorMap::new(
             8,
             [
-                of(8, 2 << 20, ElementType::Single),
-                of(8 + (2 << 20), 100, ElementType::Other),
-                of(108 + (2 << 20), 64 << 10, ElementType::Double),
+                of(8, 2 << 20, Some(Element::F32)),
+                of(8 + (2 << 20), 100, None),
+                of(108 + (2 << 20), 64 << 10, Some(Element::F64)),
             ],
         );
-        assert_eq!(map.element_at(0), ElementType::Other);
-        assert_eq!(map.element_at(8 + (1 << 20)), ElementType::Single);
-        assert_eq!(map.element_at(8 + (2 << 20)), ElementType::Other, "at a grid line");
-        assert_eq!(map.element_at(108 + (2 << 20)), ElementType::Double);
+        assert_eq!(map.element_at(0), None);
+        assert_eq!(map.element_at(8 + (1 << 20)), Some(Element::F32));
+        assert_eq!(map.element_at(8 + (2 << 20)), None, "at a grid line");
+        assert_eq!(map.element_at(108 + (2 << 20)), Some(Element::F64));
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::Element;
 use crate::codec::{Chunker, Cutter, ReadChunks};
 
 /// Decides with no more bytes at hand than were asked for.
@@ -145,9 +146,9 @@ fn safetensors_are_cut_at_their_tensors() {
     let content = safetensors(&json, 1_500_000 + 65_536);
     let Layout::Tensor(map) = layout(&content, "any", content.len() as u64) else { panic!() };
     let start = 8 + json.len() as u64;
-    assert_eq!(map.element_at(0), ElementType::Other);
-    assert_eq!(map.element_at(start + (1 << 20)), ElementType::Half);
-    assert_eq!(map.element_at(start + 1_500_000), ElementType::Single);
+    assert_eq!(map.element_at(0), None);
+    assert_eq!(map.element_at(start + (1 << 20)), Some(Element::F16));
+    assert_eq!(map.element_at(start + 1_500_000), Some(Element::F32));
     let expected = [start, start + (1 << 20), start + 1_500_000, content.len() as u64];
     assert_eq!(cuts(&content, map), expected);
 }
@@ -244,9 +245,9 @@ fn gguf_is_cut_at_its_tensors() {
         let start = (content.len() as u64).next_multiple_of(64);
         content.resize(start as usize + 3 * 640_000, 9);
         let Layout::Tensor(map) = layout(&content, "m", content.len() as u64) else { panic!() };
-        assert_eq!(map.element_at(start), ElementType::Other);
-        assert_eq!(map.element_at(start + 640_000), ElementType::Half);
-        assert_eq!(map.element_at(start + 2 * 640_000), ElementType::Double);
+        assert_eq!(map.element_at(start), None);
+        assert_eq!(map.element_at(start + 640_000), Some(Element::F16));
+        assert_eq!(map.element_at(start + 2 * 640_000), Some(Element::F64));
         let ends = [640_000, 2 * 640_000, 3 * 640_000].map(|end| start + end);
         let cuts = cuts(&content, map);
         assert!(cuts.ends_with(&ends) && cuts.contains(&start), "{cuts:?}");
@@ -300,11 +301,11 @@ fn npy_is_cut_after_its_header() {
         [b"\x93NUMPY\x01\0\x76\0", words.as_bytes(), &[1; 3_000_000]].concat()
     };
     for (descr, element) in [
-        ("'<f2'", ElementType::Half),
-        ("'<f4'", ElementType::Single),
-        ("'<f8'", ElementType::Double),
-        ("'|u1'", ElementType::Other),
-        ("[('a', '<f4')]", ElementType::Other),
+        ("'<f2'", Some(Element::F16)),
+        ("'<f4'", Some(Element::F32)),
+        ("'<f8'", Some(Element::F64)),
+        ("'|u1'", None),
+        ("[('a', '<f4')]", None),
     ] {
         let content = header(descr);
         let Layout::Tensor(map) = layout(&content, "x", content.len() as u64) else { panic!() };

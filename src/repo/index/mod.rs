@@ -3,8 +3,9 @@
 //! Each segment is fetched once, checked against its name, opened where it is sealed, and written
 //! to the cache folder; from there it is mapped, so that an index of any size costs no memory that
 //! the kernel cannot take back. Files of the repository itself are never mapped: whoever cut one
-//! short would kill the mount. Without a cache folder, or where it fails in whatever way, the body
-//! stays in memory: the cache is a convenience and no reason to fail.
+//! short would kill the mount. Without a cache folder, or where it fails in whatever way, a body of
+//! up to 64 MiB stays in memory, and a larger one lies in a temporary file: the cache is a
+//! convenience and no reason to fail.
 //!
 //! What a segment says of a place is a hint: every chunk is checked against its id. A cached
 //! segment that turns out malformed is dropped and fetched once more.
@@ -12,80 +13,32 @@
 //! One mutex makes changes of the list of segments follow one another. It is held while a reload
 //! reads the storage: who waits for it wants just that reload. Lookups never take it.
 
+mod cache;
+mod merge;
+mod open;
+mod stored;
+
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use memmap2::Mmap;
-use tempfile::NamedTempFile;
-
-use crate::codec::aead::TAG_LEN;
 use crate::format::index::{PackInfo, Place, Segment};
-use crate::format::{
-    ChunkId, Contents, Folder, Malformed, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, SegmentId,
-    limits,
-};
+use crate::format::{ChunkId, Folder, Malformed, ObjectKey, SegmentId};
 use crate::storage::{Storage, StorageError};
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
 use super::vault::Vault;
 
-/// Bytes of the checksum that ends a cache file.
-const SUM_LEN: usize = 32;
-/// Cached segments up to this size (a million chunks) are compared with their checksum when they
-/// are opened, which takes 10 ms; of larger ones, damage shows when a look-up meets it.
-const CHECKED_LEN_MAX: usize = 64 << 20;
-
-/// A segment's body.
-#[derive(Debug)]
-enum Body {
-    /// A cache file: the body and its BLAKE3; its memory is the kernel's.
-    Mapped(Mmap),
-    /// What was fetched, whose hash is the segment's name.
-    Owned(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map.split_last_chunk::<SUM_LEN>().map_or(&[], |(body, _)| body),
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-/// One opened segment.
-#[derive(Debug)]
-pub(crate) struct OpenSegment {
-    id: SegmentId,
-    segment: Segment<Body>,
-    /// From the cache, so that a fresh copy may be better.
-    mapped: bool,
-    /// Whether that copy was asked for.
-    mended: AtomicBool,
-}
-
-impl OpenSegment {
-    fn new(id: SegmentId, body: Body) -> Result<Self, Malformed> {
-        let mapped = matches!(body, Body::Mapped(_));
-        Ok(Self { id, segment: Segment::open(body)?, mapped, mended: AtomicBool::new(false) })
-    }
-
-    /// What errors call it.
-    pub(crate) const fn object(&self) -> ObjectKey {
-        ObjectKey::Segment(self.id)
-    }
-
-    /// Every chunk with its place, by id.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(ChunkId, Place)>> + '_ {
-        self.segment.iter().map(|item| item.in_object(&self.object()))
-    }
-}
+use cache::{BodyFile, checked, log_cache, map, write_cache};
+use open::{Body, OpenSegment};
+use stored::{CopyError, IN_MEMORY_MAX, fetch_to_file};
+pub(crate) use stored::{fetch, seal};
 
 /// What the mutex of changes guards, beside the right to change the list.
 #[derive(Debug, Default)]
@@ -158,11 +111,19 @@ impl Index {
     fn reload_under(&self, changes: &mut MutexGuard<'_, Reloads>) -> Result<()> {
         let began = Instant::now();
         let known = self.segments();
-        let mut segments = Vec::new();
+        let mut segments: Vec<Arc<OpenSegment>> = Vec::new();
+        let mut replaced: HashSet<SegmentId> = HashSet::new();
         let mut skipped = false;
-        for listed in self.storage.list(Folder::Index)? {
+        let mut stored = self.storage.list(Folder::Index)?;
+        // The large ones first, so that what they replace need not be opened.
+        stored.sort_by_key(|listed| Reverse(listed.len));
+        for listed in stored {
             let Some(ObjectKey::Segment(id)) = listed.key else { continue };
+            if replaced.contains(&id) {
+                continue;
+            }
             if let Some(open) = known.iter().find(|open| open.id == id) {
+                replaced.extend(open.segment.replaces());
                 segments.push(Arc::clone(open));
                 continue;
             }
@@ -171,7 +132,10 @@ impl Index {
                 continue;
             }
             match self.open_segment(id) {
-                Ok(open) => segments.push(Arc::new(open)),
+                Ok(open) => {
+                    replaced.extend(open.segment.replaces());
+                    segments.push(Arc::new(open));
+                }
                 Err(err) if err.is_damage() || is_io(&err) => {
                     tracing::error!("{}; going on without it", chain(&err));
                     skipped = true;
@@ -183,8 +147,6 @@ impl Index {
                 Err(err) => return Err(err),
             }
         }
-        let replaced: HashSet<SegmentId> =
-            segments.iter().flat_map(|open| open.segment.replaces().collect::<Vec<_>>()).collect();
         segments.retain(|open| !replaced.contains(&open.id));
         self.set(changes, segments);
         changes.began = Some(began);
@@ -194,15 +156,21 @@ impl Index {
 
     /// Adds a segment that this process has just written.
     pub(crate) fn add(&self, id: SegmentId, body: Vec<u8>) -> Result<()> {
-        let open = Arc::new(self.keep(id, body).in_object(&ObjectKey::Segment(id))?);
+        self.insert(Arc::new(self.keep(id, body).in_object(&ObjectKey::Segment(id))?));
+        Ok(())
+    }
+
+    /// Puts a stored segment in force, instead of those that it replaces.
+    fn insert(&self, open: Arc<OpenSegment>) {
         let changes = self.changes();
         let mut segments = self.segments().to_vec();
+        let replaced: HashSet<SegmentId> = open.segment.replaces().collect();
+        segments.retain(|known| !replaced.contains(&known.id));
         // A reload may have seen it in the storage already.
-        if !segments.iter().any(|known| known.id == id) {
+        if !segments.iter().any(|known| known.id == open.id) {
             segments.push(open);
-            self.set(&changes, segments);
         }
-        Ok(())
+        self.set(&changes, segments);
     }
 
     /// Stored bytes of all packs, each counted once; places that do not parse are left out.
@@ -223,13 +191,16 @@ impl Index {
         self.changes().skipped
     }
 
-    /// All places of a chunk, from every segment.
+    /// All places of a chunk, from every segment, each once.
     pub(crate) fn places(&self, id: &ChunkId) -> Result<Vec<Place>> {
-        let mut places = Vec::with_capacity(1);
+        let mut places: Vec<Place> = Vec::with_capacity(1);
         let mut damage = None;
-        for open in self.segments().iter() {
-            match self.ask(open, |segment| segment.find(id)) {
-                Ok(found) => places.extend(found),
+        for open in knowing(&self.segments(), id) {
+            match self.ask(open, |segment| segment.places(id)?.collect::<Result<Vec<_>, _>>()) {
+                Ok(mut found) => {
+                    found.retain(|place| !places.contains(place));
+                    places.append(&mut found);
+                }
                 Err(err) => damage = Some(err),
             }
         }
@@ -239,10 +210,24 @@ impl Index {
         }
     }
 
+    /// Whether a place of a chunk is one that the caller takes. What a damaged segment knows of
+    /// the chunk counts for nothing. Allocates nothing.
+    pub(crate) fn has_place(&self, id: &ChunkId, take: impl Fn(&Place) -> bool) -> bool {
+        let question = |segment: &Segment<Body>| {
+            for place in segment.places(id)? {
+                if take(&place?) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        knowing(&self.segments(), id).any(|open| self.ask(open, question).unwrap_or(false))
+    }
+
     /// Whether any segment knows a chunk. A damaged one knows nothing, so a writer writes again
     /// what only that one knew.
     pub(crate) fn contains(&self, id: &ChunkId) -> Result<bool> {
-        for open in self.segments().iter() {
+        for open in knowing(&self.segments(), id) {
             match self.ask(open, |segment| segment.contains(id)) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
@@ -287,11 +272,11 @@ impl Index {
         tracing::warn!("the cached copy of {object} is damaged and fetched again: {err}");
         let fetched = fetch(&*self.storage, &self.vault, open.id).and_then(|body| {
             if let Some(path) = self.cache_file(open.id)
-                && let Err(err) = write_cache(&path, &body)
+                && let Err(err) = rewrite_cache(&path, &body)
             {
                 log_cache(&path, &err);
             }
-            OpenSegment::new(open.id, Body::Owned(body)).in_object(&object)
+            OpenSegment::new(open.id, body).in_object(&object)
         });
         match fetched {
             Ok(mended) => {
@@ -322,14 +307,36 @@ impl Index {
                 Err(err) => log_cache(&path, &err),
             }
         }
-        let body = fetch(&*self.storage, &self.vault, id)?;
-        self.keep(id, body).in_object(&ObjectKey::Segment(id))
+        let object = ObjectKey::Segment(id);
+        if let Some(path) = self.cache_file(id)
+            && self.storage.len(&object)? > IN_MEMORY_MAX
+        {
+            match self.fetch_to_cache(id, &path) {
+                Ok(body) => return OpenSegment::new(id, body).in_object(&object),
+                Err(CopyError::Repo(err)) => return Err(err),
+                Err(CopyError::File(err)) => log_cache(&path, &err),
+            }
+        }
+        match fetch(&*self.storage, &self.vault, id)? {
+            Body::Owned(body) => self.keep(id, body),
+            body @ Body::Mapped(_) => OpenSegment::new(id, body),
+        }
+        .in_object(&object)
+    }
+
+    fn fetch_to_cache(&self, id: SegmentId, path: &Path) -> Result<Body, CopyError> {
+        let file = BodyFile::create(path.parent());
+        let (file, body) = fetch_to_file(&*self.storage, &self.vault, id, file)?;
+        if let Err(err) = file.keep(path) {
+            log_cache(path, &err);
+        }
+        Ok(body)
     }
 
     /// Opens a body whose hash was checked: through the cache, or else in memory.
     fn keep(&self, id: SegmentId, body: Vec<u8>) -> Result<OpenSegment, Malformed> {
         if let Some(path) = self.cache_file(id) {
-            match write_cache(&path, &body).and_then(|file| map(&file)) {
+            match write_cache(&path, &body) {
                 Ok(map) => match OpenSegment::new(id, Body::Mapped(map)) {
                     Ok(open) => return Ok(open),
                     // Either the cache does not keep what it is given, or the body is malformed.
@@ -342,95 +349,34 @@ impl Index {
     }
 }
 
+/// Segments that a look-up reads at once.
+const TOGETHER: usize = 16;
+
+/// Those that know a chunk, or are damaged where they would.
+fn knowing<'s>(
+    segments: &'s [Arc<OpenSegment>],
+    id: &'s ChunkId,
+) -> impl Iterator<Item = &'s Arc<OpenSegment>> {
+    segments.chunks(TOGETHER).flat_map(move |together| {
+        let mut buckets = [None; TOGETHER];
+        for (bucket, open) in buckets.iter_mut().zip(together) {
+            *bucket = open.segment.bucket(id).ok();
+        }
+        together.iter().zip(buckets).filter_map(move |(open, bucket)| {
+            bucket.is_none_or(|bucket| open.segment.may_know(bucket, id)).then_some(open)
+        })
+    })
+}
+
 /// Whether the medium failed at one object; the others may be fine.
 pub(crate) const fn is_io(err: &RepoError) -> bool {
     matches!(err, RepoError::Storage(StorageError::Io { .. }))
 }
 
-/// No failure of the cache fails anything else.
-fn log_cache(path: &Path, err: &io::Error) {
-    tracing::warn!("cannot use the cache file {}: {err}", path.display());
-}
-
-/// Writes a cache file under a name of its own and renames it over the final one, so that whoever
-/// opens that sees a whole file, and processes that write the same one do not disturb each other.
-fn write_cache(path: &Path, body: &[u8]) -> io::Result<File> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?; // mode 0600
-    file.write_all(body)?;
-    file.write_all(blake3::hash(body).as_bytes())?;
-    file.as_file().sync_data()?;
-    Ok(file.persist(path)?)
-}
-
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: only cache files are mapped, which icecore writes whole under a temporary name and
-    // renames, and never edits; one that is deleted or replaced stays mapped. They lie in a folder
-    // of mode 0700, but that is all that protects them: if somebody with the user's rights edits
-    // one, what is read here changes, which every use bears, since each field is checked where it
-    // is read; if one is cut short, or the disk cannot read it, the process dies of SIGBUS.
-    #[expect(unsafe_code)]
-    unsafe {
-        Mmap::map(file)
+/// Makes the cache hold a body that was fetched again; a large one at the next open.
+fn rewrite_cache(path: &Path, body: &Body) -> io::Result<()> {
+    match body {
+        Body::Owned(body) => write_cache(path, body).map(drop),
+        Body::Mapped(_) => std::fs::remove_file(path),
     }
-}
-
-/// A mapped cache file whose checksum holds, as far as it is looked at.
-fn checked(map: Mmap) -> io::Result<Mmap> {
-    let whole = map.len() > CHECKED_LEN_MAX
-        || map
-            .split_last_chunk::<SUM_LEN>()
-            .is_some_and(|(body, sum)| blake3::hash(body).as_bytes() == sum);
-    if whole { Ok(map) } else { Err(io::Error::other("its checksum does not match")) }
-}
-
-fn check_header(storage: &dyn Storage, vault: &Vault, object: &ObjectKey) -> Result<ObjectHeader> {
-    let bytes = storage.read_at(object, 0, OBJECT_HEADER_LEN)?;
-    let header = ObjectHeader::decode(Contents::Segment, &bytes).in_object(object)?;
-    vault.check_header(object, &header)?;
-    Ok(header)
-}
-
-/// Reads a whole stored segment and opens its body, checked against its name.
-pub(crate) fn fetch(storage: &dyn Storage, vault: &Vault, id: SegmentId) -> Result<Vec<u8>> {
-    let object = ObjectKey::Segment(id);
-    let header = check_header(storage, vault, &object)?;
-    let stored = storage.get(&object, u64::MAX)?;
-    if blake3::hash(&stored).as_bytes() != &id.0 {
-        return Err(RepoError::corrupt(object, "its bytes are not what its name says"));
-    }
-    let sealed = stored.get(OBJECT_HEADER_LEN..).unwrap_or_default();
-    if vault.master().is_none() {
-        return Ok(sealed.to_vec());
-    }
-    let cipher = vault.part_cipher(Contents::Segment, header.salt);
-    let record_len = limits::SEGMENT_RECORD + TAG_LEN;
-    let records = sealed.len().div_ceil(record_len);
-    let plain_len = (sealed.len() as u64).saturating_sub((records * TAG_LEN) as u64);
-    let mut body = Vec::with_capacity(sealed.len());
-    for (number, record) in sealed.chunks(record_len).enumerate() {
-        let mut record = record.to_vec();
-        if !cipher.open(number as u64, &plain_len.to_le_bytes(), &mut record) {
-            let what = format!("the seal of record {number} does not hold");
-            return Err(RepoError::corrupt(object, what));
-        }
-        body.append(&mut record);
-    }
-    Ok(body)
-}
-
-/// The stored form of a segment's body, and its id.
-pub(crate) fn seal(vault: &Vault, body: &[u8]) -> Result<(SegmentId, Vec<u8>)> {
-    let header = vault.new_header(Contents::Segment)?;
-    let cipher = vault.part_cipher(Contents::Segment, header.salt);
-    let plain_len = (body.len() as u64).to_le_bytes();
-    let mut stored = Vec::with_capacity(OBJECT_HEADER_LEN + body.len() + body.len() / 1024);
-    stored.extend_from_slice(&header.encode());
-    for (number, record) in body.chunks(limits::SEGMENT_RECORD).enumerate() {
-        let mut record = record.to_vec();
-        cipher.seal(number as u64, &plain_len, &mut record);
-        stored.append(&mut record);
-    }
-    let id = SegmentId(*blake3::hash(&stored).as_bytes());
-    Ok((id, stored))
 }
