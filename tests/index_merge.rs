@@ -291,7 +291,7 @@ fn every_place_and_every_base_survives_a_merge() {
     }
 }
 
-/// More bytes than are held in memory: through a file, sealed or not, with a cache or without.
+/// More bytes than are held in memory: through a file, with a cache or without.
 #[test]
 fn a_large_segment_is_fetched_through_a_file() {
     let storage = Arc::new(MemoryStorage::new());

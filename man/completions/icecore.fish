@@ -79,7 +79,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-large
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l tag -d 'A word to find the snapshot by; may be given several times' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
@@ -99,6 +99,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-delta -d 'Store every new chunk by itself, not as what differs from the last version of its file'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -116,7 +117,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-large
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l tag -d 'A word to find the snapshot by; may be given several times' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l host -d 'Host that the sources belong to [default: this one]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time of the snapshot instead of now, like 2026-11-22T15:04:05' -r
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'zstd level, 1 (fast) to 19 (small)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
@@ -136,6 +137,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-delta -d 'Store every new chunk by itself, not as what differs from the last version of its file'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'

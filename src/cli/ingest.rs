@@ -93,6 +93,10 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = parse_chunker)]
     chunker: ChunkerChoice,
 
+    /// Store every new chunk by itself, not as what differs from the last version of its file
+    #[arg(long)]
+    no_delta: bool,
+
     /// Threads that compress; twice as many read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -190,6 +194,7 @@ impl Ingest {
             time: self.time,
             excludes: self.excludes.into(),
             compression: self.compression,
+            delta: !self.no_delta,
             chunker: self.chunker,
             threads,
             max_memory: self.max_memory,

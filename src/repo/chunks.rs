@@ -33,6 +33,12 @@ pub struct Chunk {
     range: Range<usize>,
 }
 
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for Chunk {
     type Target = [u8];
 
@@ -41,7 +47,7 @@ impl Deref for Chunk {
     }
 }
 
-type BlockKey = (PackId, u32);
+pub(crate) type BlockKey = (PackId, u32);
 
 /// A place in the cache: whoever comes first fills it, the others wait for this block only.
 type Slot = Arc<Mutex<Option<Arc<Block>>>>;
@@ -127,9 +133,40 @@ impl ChunkReader {
         Err(failure)
     }
 
+    /// Decodes a block. While it does, the block's place in the cache is locked, and those of its
+    /// bases' blocks; those have no bases, so nobody ever waits in a circle.
+    fn read_block(&self, key: BlockKey, place: &Place) -> Result<Vec<u8>> {
+        let mut base = |id: &ChunkId| match place.base {
+            Some(_) => self.base(id, Some(key)),
+            None => {
+                let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+                let name = block_name(&object, place.block_offset.into());
+                Err(RepoError::corrupt(name, "it is told from others, which the index denies"))
+            }
+        };
+        read_block(&*self.storage, &self.vault, place, &mut base)
+    }
+
+    /// The verified bytes of a base: of a chunk that is stored itself, never as a delta, and not in
+    /// the block that needs it.
+    pub(crate) fn base(&self, id: &ChunkId, needed_by: Option<BlockKey>) -> Result<Chunk> {
+        let mut failure = RepoError::ChunkMissing { chunk: *id };
+        for place in self.index.places(id)? {
+            let key = (place.pack.id, place.block_offset);
+            if place.base.is_some() || needed_by == Some(key) {
+                continue;
+            }
+            match self.read(id, &place) {
+                Ok(chunk) => return Ok(chunk),
+                Err(err) => failure = err,
+            }
+        }
+        Err(failure)
+    }
+
     fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
         let key = (place.pack.id, place.block_offset);
-        let block = self.cache.get(key, || read_block(&*self.storage, &self.vault, place))?;
+        let block = self.cache.get(key, || self.read_block(key, place))?;
         let start = place.chunk_offset as usize;
         let range = start..start + place.chunk_len as usize;
         let fail = |what: &str| {

@@ -30,7 +30,7 @@ pub use content::{ExtentsWriter, Placed};
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
-pub use pack::BlockDraft;
+pub use pack::{BaseChunk, BlockDraft};
 pub use session::{PageWriter, SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
@@ -220,6 +220,16 @@ impl Repository {
     /// Verified bytes of a chunk.
     pub fn chunk(&self, id: &ChunkId) -> Result<Chunk> {
         self.chunks.get(id)
+    }
+
+    /// What a new version of a chunk may be told from: the chunk, where it is stored itself, or its
+    /// own base. `None` where the index does not know it.
+    pub fn base_of(&self, id: &ChunkId) -> Result<Option<BaseChunk>> {
+        let places = self.index().places(id)?;
+        let old = !places.iter().any(|place| place.base.is_none());
+        let base = if old { places.iter().find_map(|place| place.base) } else { Some(*id) };
+        let Some(id) = base else { return Ok(None) };
+        Ok(Some(BaseChunk { id, bytes: self.chunks.base(&id, None)?, old }))
     }
 
     /// Whether the index knows a chunk.

@@ -1,6 +1,7 @@
 //! Packs in motion: building one in memory, and reading blocks and footers of stored ones.
 
-use crate::codec::block;
+use crate::codec::block::{self, Base, DeltaError};
+use crate::codec::{BlockEncoder, Element};
 use crate::format::index::{PackInfo, Place, Record};
 use crate::format::pack::{BlockEntry, Footer, TRAILER_LEN, Trailer};
 use crate::format::{
@@ -9,6 +10,7 @@ use crate::format::{
 };
 use crate::storage::Storage;
 
+use super::chunks::Chunk;
 use super::error::{InObject, RepoError, Result};
 use super::vault::{PartCipher, Vault};
 
@@ -19,6 +21,37 @@ pub struct BlockDraft {
     pub plain: Vec<u8>,
     /// What lies there.
     pub chunks: Vec<ChunkEntry>,
+    /// What numbers they hold, where their file says so.
+    pub element: Option<Element>,
+    /// A stored chunk for each of them, which it may be told from; empty for an ordinary block.
+    bases: Vec<DraftBase>,
+    /// Whether any of them is older than the version before.
+    has_old_base: bool,
+}
+
+/// A stored chunk that others may be told from.
+#[derive(Debug, Clone)]
+pub struct BaseChunk {
+    /// Its id.
+    pub id: ChunkId,
+    /// Its verified bytes.
+    pub bytes: Chunk,
+    /// Whether it is not the chunk that was asked for, but what that one is told from.
+    pub old: bool,
+}
+
+/// A base and its bytes.
+#[derive(Debug, Clone)]
+struct DraftBase {
+    id: ChunkId,
+    bytes: Vec<u8>,
+}
+
+/// A block in its coded form, before it is sealed.
+pub(crate) struct CodedBlock {
+    payload: Vec<u8>,
+    /// Of a delta, the base of each chunk.
+    bases: Vec<ChunkId>,
 }
 
 impl BlockDraft {
@@ -27,6 +60,31 @@ impl BlockDraft {
         debug_assert!(!plain.is_empty());
         self.plain.extend_from_slice(plain);
         self.chunks.push(ChunkEntry { id, len: plain.len() as u32 });
+    }
+
+    /// Adds a chunk that may be told from a base, which must be stored itself, not as a delta. All
+    /// chunks of a draft have a base, or none.
+    pub fn push_with_base(&mut self, id: ChunkId, plain: &[u8], base: &BaseChunk) {
+        debug_assert_eq!(self.bases.len(), self.chunks.len());
+        self.push(id, plain);
+        self.bases.push(DraftBase { id: base.id, bytes: base.bytes.to_vec() });
+        self.has_old_base |= base.old;
+    }
+
+    /// Codes the block: told from its bases where that is clearly smaller.
+    pub(crate) fn code(&self, encoder: &mut BlockEncoder) -> CodedBlock {
+        if !self.bases.is_empty() {
+            let with_len = self.bases.iter().zip(&self.chunks);
+            let bases: Vec<_> = with_len
+                .map(|(base, chunk)| Base { id: base.id, bytes: &base.bytes, chunk_len: chunk.len })
+                .collect();
+            if let Some(payload) =
+                encoder.encode_delta(&self.plain, &bases, self.has_old_base, self.element)
+            {
+                return CodedBlock { payload, bases: self.bases.iter().map(|b| b.id).collect() };
+            }
+        }
+        CodedBlock { payload: encoder.encode(&self.plain, self.element), bases: Vec::new() }
     }
 
     /// Whether `len` more bytes should rather start a new block.
@@ -73,7 +131,8 @@ impl PackBuilder {
     }
 
     /// Appends a coded block of `draft`.
-    pub(crate) fn append(&mut self, draft: &BlockDraft, mut coded: Vec<u8>) {
+    pub(crate) fn append(&mut self, draft: &BlockDraft, coded: CodedBlock) {
+        let CodedBlock { payload: mut coded, bases } = coded;
         let offset = self.bytes.len() as u64;
         self.cipher.seal(offset, &[], &mut coded);
         self.bytes.extend_from_slice(&coded);
@@ -82,7 +141,7 @@ impl PackBuilder {
             stored_len: coded.len() as u32,
             plain_len: draft.plain.len() as u32,
             chunks: draft.chunks.clone(),
-            bases: Vec::new(),
+            bases,
         });
     }
 
@@ -117,7 +176,7 @@ pub(crate) fn records(footer: &Footer, pack: u32) -> impl Iterator<Item = Record
         let at = block_offset;
         block_offset += block.stored_len;
         let mut chunk_offset = 0;
-        block.chunks.iter().map(move |chunk| {
+        block.chunks.iter().enumerate().map(move |(number, chunk)| {
             let record = Record {
                 id: chunk.id,
                 pack,
@@ -125,7 +184,7 @@ pub(crate) fn records(footer: &Footer, pack: u32) -> impl Iterator<Item = Record
                 block_len: block.stored_len,
                 chunk_offset,
                 chunk_len: chunk.len,
-                base: None,
+                base: block.bases.get(number).copied(),
             };
             chunk_offset += chunk.len;
             record
@@ -138,25 +197,34 @@ pub(crate) fn block_name(object: &ObjectKey, offset: u64) -> String {
     format!("{object} (block at offset {offset})")
 }
 
-/// Reads, opens and decodes one block.
-pub(crate) fn read_block(storage: &dyn Storage, vault: &Vault, place: &Place) -> Result<Vec<u8>> {
+/// Reads, opens and decodes one block. `base` gives the chunks that a delta needs.
+pub(crate) fn read_block<B: AsRef<[u8]>>(
+    storage: &dyn Storage,
+    vault: &Vault,
+    place: &Place,
+    base: &mut dyn FnMut(&ChunkId) -> Result<B>,
+) -> Result<Vec<u8>> {
     let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
     let offset = u64::from(place.block_offset);
     let stored = storage.read_at(&object, offset, place.block_len as usize)?;
     let cipher = vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
-    open_block(&object, offset, &cipher, stored)
+    open_block(&object, offset, &cipher, stored, base)
 }
 
-pub(crate) fn open_block(
+pub(crate) fn open_block<B: AsRef<[u8]>>(
     object: &ObjectKey,
     offset: u64,
     cipher: &PartCipher,
     mut stored: Vec<u8>,
+    base: &mut dyn FnMut(&ChunkId) -> Result<B>,
 ) -> Result<Vec<u8>> {
     if !cipher.open(offset, &[], &mut stored) {
         return Err(RepoError::corrupt(block_name(object, offset), "its seal does not hold"));
     }
-    block::decode(&stored).map_err(|err| RepoError::malformed(block_name(object, offset), err))
+    block::decode_with(&stored, base).map_err(|err| match err {
+        DeltaError::Payload(err) => RepoError::malformed(block_name(object, offset), err),
+        DeltaError::Base(err) => err,
+    })
 }
 
 /// Reads a pack's header, trailer and footer: what the index is rebuilt from.

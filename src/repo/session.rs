@@ -250,7 +250,7 @@ impl<'r> Session<'r> {
         encoder: &mut BlockEncoder,
     ) -> Result<()> {
         self.refuse_failed()?;
-        let coded = encoder.encode(&draft.plain, None);
+        let coded = draft.code(encoder);
         self.added_chunks.fetch_add(draft.chunks.len() as u64, Ordering::Relaxed);
         self.added_plain.fetch_add(draft.plain.len() as u64, Ordering::Relaxed);
         let full = {

@@ -178,7 +178,8 @@ impl Repository {
         for block in &footer.blocks {
             let end = offset + block.stored_len as usize;
             let bytes = stored.get(offset..end).unwrap_or_default().to_vec();
-            let wrong = match open_block(&object, offset as u64, &cipher, bytes) {
+            let mut base = |id: &ChunkId| self.chunks.base(id, Some((pack.id, offset as u32)));
+            let wrong = match open_block(&object, offset as u64, &cipher, bytes, &mut base) {
                 Err(err) => Some(err),
                 Ok(plain) => {
                     let listed = block.chunks.iter().map(|chunk| (chunk.id, chunk.len as usize));

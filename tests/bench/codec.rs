@@ -131,7 +131,7 @@ fn against(plain: &[u8], base: &[u8]) -> Tally {
         let bases = [Base { id: ChunkId([1; 32]), bytes: old, chunk_len: part.len() as u32 }];
         let start = Instant::now();
         let promising = delta::promises_gain(part, old, None);
-        let delta = promising.then(|| encoder.encode_delta(part, &bases, None)).flatten();
+        let delta = promising.then(|| encoder.encode_delta(part, &bases, false, None)).flatten();
         let coded = delta.unwrap_or_else(|| encoder.encode(part, None));
         tally.add(part, &coded, start.elapsed());
         let start = Instant::now();
@@ -213,7 +213,7 @@ mod blocks {
         let mut encoder = encoder(Compression::Level(3));
         bencher
             .counter(BytesCount::new(LEN))
-            .bench_local(|| encoder.encode_delta(black_box(&plain), &bases, None).unwrap());
+            .bench_local(|| encoder.encode_delta(black_box(&plain), &bases, false, None).unwrap());
     }
 
     /// All there is to storing noise is the look at it and a copy.

@@ -38,7 +38,7 @@ fn main() {
 
     println!("{chunks} chunks");
     timed("build", || build(&*storage, repository, chunks, segments));
-    timed("first open, which fills the cache", &open);
+    timed("first open, which fills the cache", open);
     measure(&format!("{segments} segments"), chunks, folder.path(), &open);
     let repo = open();
     let writer = Writer { host: "host".into(), pid: 1 };

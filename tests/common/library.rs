@@ -30,6 +30,7 @@ pub fn options() -> IngestOptions {
         time: None,
         excludes: ExcludeOptions { ignore_files: true, ..ExcludeOptions::default() },
         compression: Compression::default(),
+        delta: true,
         chunker: ChunkerChoice::Auto,
         threads: 2,
         max_memory: ingest::MEMORY_DEFAULT,

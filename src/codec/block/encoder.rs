@@ -14,6 +14,9 @@ use crate::format::limits;
 /// A delta must leave at most this part of what coding alone leaves: a base makes reading and
 /// removing dearer.
 const DELTA_SHARE_MAX: f32 = 0.9;
+/// The same where the base is older than the version before. Else what changed long ago would be
+/// stored again each time; coded alone, the block is the base of the versions to come.
+const DELTA_SHARE_OLD: f32 = 0.5;
 /// With a difference as good as this, other places are not looked at.
 const DIFFERENCE_SHARE_GOOD: f32 = 0.5;
 
@@ -68,7 +71,8 @@ impl BlockEncoder {
     }
 
     /// The payload that tells `plain` from its chunks' bases, in the order of its chunks. `None`
-    /// where it would not save 10 % over coding `plain` alone; [`Self::encode`] it then.
+    /// where it would not save 10 % over coding `plain` alone, or 50 % where a base is `old`: not of
+    /// the version before, but what that one was told from. [`Self::encode`] it then.
     ///
     /// # Panics
     /// On more than [`limits::BLOCK_PLAIN_MAX`] bytes, or where the chunks do not add up to them.
@@ -77,13 +81,14 @@ impl BlockEncoder {
         &mut self,
         plain: &[u8],
         bases: &[Base<'_>],
+        old: bool,
         element: Option<Element>,
     ) -> Option<Vec<u8>> {
         assert!(plain.len() <= limits::BLOCK_PLAIN_MAX, "block of {} bytes", plain.len());
         let chunks_len: usize = bases.iter().map(|base| base.chunk_len as usize).sum();
         assert_eq!(chunks_len, plain.len(), "chunks of another block");
         let mut base = std::mem::take(&mut self.base);
-        let delta = self.try_delta(plain, bases, element, &mut base);
+        let delta = self.try_delta(plain, bases, old, element, &mut base);
         self.base = base;
         delta.unwrap_or_else(|err| {
             tracing::error!(%err, "zstd failed, a block is coded without its bases");
@@ -95,12 +100,13 @@ impl BlockEncoder {
         &mut self,
         plain: &[u8],
         bases: &[Base<'_>],
+        old: bool,
         element: Option<Element>,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Option<Vec<u8>>> {
         let Some(frames) = &mut self.frames else { return Ok(None) };
         let alone = self.coder.alone(frames, plain, element)?;
-        let share_max = alone.share * DELTA_SHARE_MAX;
+        let share_max = alone.share * if old { DELTA_SHARE_OLD } else { DELTA_SHARE_MAX };
         if !fill(Operation::Difference(Difference::Xor), bases, buffer) {
             return Ok(None);
         }

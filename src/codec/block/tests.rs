@@ -80,7 +80,7 @@ fn every_compression_round_trips_and_off_stores() {
             assert!(compression != Compression::Off || codec(&payload) == [0, 0]);
         }
         let base = bases(&[(&[7; 70_000], 70_000)]);
-        let delta = encoder.encode_delta(&[7; 70_000], &base, None);
+        let delta = encoder.encode_delta(&[7; 70_000], &base, false, None);
         assert!(compression != Compression::Off || delta.is_none());
     }
 }
@@ -90,7 +90,7 @@ fn tag_fits_without_moving_the_payload() {
     let weights = weights(&floats(9000), Element::F32);
     let base = text(20_000);
     let bases = bases(&[(&base, 20_000)]);
-    let delta = encoder().encode_delta(&base, &bases, None).unwrap();
+    let delta = encoder().encode_delta(&base, &bases, false, None).unwrap();
     for payload in [encode(&text(9000)), encode(&noise(9000)), encode(&[]), encode(&weights), delta]
     {
         assert!(payload.capacity() - payload.len() >= TAG_LEN);
@@ -150,7 +150,7 @@ fn moved_weights_are_told_by_integer_differences() {
         let shorter = &second[..second.len() - 1000];
         let bases = bases(&[(&longer, 100_000), (shorter, plain.len() - 100_000)]);
         for told in [None, Some(element)] {
-            let delta = encoder().encode_delta(&plain, &bases, told).unwrap();
+            let delta = encoder().encode_delta(&plain, &bases, false, told).unwrap();
             assert_eq!(codec(&delta), [3, parameter]);
             let alone = encode(&plain);
             assert!(delta.len() < alone.len() * 9 / 10, "{} of {}", delta.len(), alone.len());
@@ -169,7 +169,7 @@ fn scattered_changes_are_told_by_xor_and_shifted_text_by_its_prefix() {
     for (plain, parameter) in [(pages, 0), (shifted, 3)] {
         let bases = bases(&[(&base, plain.len())]);
         assert!(delta::promises_gain(&plain, &base, None));
-        let delta = encoder().encode_delta(&plain, &bases, None).unwrap();
+        let delta = encoder().encode_delta(&plain, &bases, false, None).unwrap();
         assert_eq!(codec(&delta), [3, parameter]);
         assert!(delta.len() < plain.len() / 20, "{}", delta.len());
         assert!(decode_from(&delta, &bases).unwrap() == plain);
@@ -188,7 +188,7 @@ fn strange_bases_promise_nothing_and_make_no_delta() {
     {
         assert!(!delta::promises_gain(plain, base, None));
         let bases = bases(&[(base, plain.len())]);
-        assert!(encoder().encode_delta(plain, &bases, None).is_none());
+        assert!(encoder().encode_delta(plain, &bases, false, None).is_none());
     }
 }
 
@@ -197,7 +197,7 @@ fn deltas_need_all_their_bases_and_never_nest() {
     let base = noise(60_000);
     let bases = bases(&[(&base, 20_000), (&base, 40_000)]);
     let plain = [&base[..20_000], &base[..40_000]].concat();
-    let good = encoder().encode_delta(&plain, &bases, None).unwrap();
+    let good = encoder().encode_delta(&plain, &bases, false, None).unwrap();
     assert!(matches!(decode(&good), Err(Malformed::Damaged { .. })));
     let missing = decode_from(&good, &bases[..1]);
     assert_eq!(missing, Err(DeltaError::Base("no such chunk")));
@@ -216,7 +216,7 @@ fn deltas_need_all_their_bases_and_never_nest() {
 #[test]
 fn chunks_of_a_delta_add_up_to_its_block() {
     let base = noise(60_000);
-    let good = encoder().encode_delta(&base, &bases(&[(&base, 60_000)]), None).unwrap();
+    let good = encoder().encode_delta(&base, &bases(&[(&base, 60_000)]), false, None).unwrap();
     let len_at = PAYLOAD_HEADER_LEN + 4 + 32;
     for len in [0_u32, 59_999, 60_001, u32::MAX] {
         let mut bad = good.clone();
@@ -237,7 +237,7 @@ fn prefix_bases_that_are_too_long_together_are_refused() {
     let base = noise(60_000);
     let shifted = &base[1..];
     let two = bases(&[(&base, 30_000), (&base, 29_999)]);
-    let delta = encoder().encode_delta(shifted, &two, None).unwrap();
+    let delta = encoder().encode_delta(shifted, &two, false, None).unwrap();
     assert_eq!(codec(&delta), [3, 3]);
     let found = decode_with(&delta, &mut |_| Ok::<_, Infallible>(big.as_slice()));
     assert!(matches!(found, Err(DeltaError::Payload(Malformed::Damaged { .. }))));
@@ -247,7 +247,7 @@ fn prefix_bases_that_are_too_long_together_are_refused() {
 fn base_may_be_decoded_while_a_block_waits_for_it() {
     let base = text(60_000);
     let stored = encode(&base);
-    let delta = encoder().encode_delta(&base, &bases(&[(&base, 60_000)]), None).unwrap();
+    let delta = encoder().encode_delta(&base, &bases(&[(&base, 60_000)]), false, None).unwrap();
     assert!(decode_with(&delta, &mut |_| decode(&stored)).unwrap() == base);
 }
 
@@ -270,7 +270,7 @@ proptest! {
             let mut base = plain.clone();
             base.rotate_left(at % plain.len());
             let bases = bases(&[(&base, plain.len())]);
-            if let Some(delta) = encoder().encode_delta(&plain, &bases, element) {
+            if let Some(delta) = encoder().encode_delta(&plain, &bases, false, element) {
                 prop_assert!(decode_from(&delta, &bases).unwrap() == plain);
             }
         }
@@ -293,7 +293,7 @@ proptest! {
         let _ = any_base(&bytes);
         let text = text(3000);
         let planes = encoder().encode(&weights(&floats(5000), Element::F32), None);
-        let delta = encoder().encode_delta(&text, &bases(&[(&text, 3000)]), None).unwrap();
+        let delta = encoder().encode_delta(&text, &bases(&[(&text, 3000)]), false, None).unwrap();
         for mut near in [encode(&text), planes, delta] {
             let at = at % near.len();
             near[at] = value;

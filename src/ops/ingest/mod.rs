@@ -14,6 +14,7 @@
 
 mod abort;
 mod assemble;
+mod bases;
 mod budget;
 mod content;
 mod cut;
@@ -66,6 +67,8 @@ pub struct IngestOptions {
     pub excludes: ExcludeOptions,
     /// How hard blocks are compressed.
     pub compression: Compression,
+    /// Store what changed as what differs from the last version, where that is clearly smaller.
+    pub delta: bool,
     /// How files are cut into chunks.
     pub chunker: ChunkerChoice,
     /// Threads that code; twice as many read. Fewer where memory has no room for them.

@@ -17,6 +17,7 @@ use crate::repo::{BlockDraft, PageWriter, RepoError, Repository, Session};
 
 use super::IngestOptions;
 use super::abort::Abort;
+use super::bases::Bases;
 use super::content::Assembly;
 use super::cut::{Cutters, WholeReader};
 use super::ticket::{FileJob, Reading};
@@ -48,18 +49,22 @@ impl From<RepoError> for Stop {
 
 /// One reader thread's state.
 pub(super) struct Reader<'s, 'r> {
+    repo: &'s Repository,
     session: &'s Session<'r>,
     abort: &'s Abort<'s>,
     blocks: Sender<BlockDraft>,
     pages: PageWriter<'s, 'r>,
     cutters: Cutters,
-    draft: BlockDraft,
+    /// Chunks that are coded by themselves.
+    whole: BlockDraft,
+    /// Chunks that are told from bases.
+    told: BlockDraft,
     buffer: Vec<u8>,
 }
 
 impl<'s, 'r> Reader<'s, 'r> {
     pub(super) fn new(
-        repo: &Repository,
+        repo: &'s Repository,
         session: &'s Session<'r>,
         abort: &'s Abort<'s>,
         blocks: Sender<BlockDraft>,
@@ -67,28 +72,24 @@ impl<'s, 'r> Reader<'s, 'r> {
     ) -> Result<Self> {
         let encoder = BlockEncoder::new(options.compression).map_err(RepoError::from)?;
         Ok(Self {
+            repo,
             session,
             abort,
             blocks,
             pages: PageWriter::new(session, encoder),
             cutters: Cutters::new(repo, options.chunker),
-            draft: BlockDraft::default(),
+            whole: BlockDraft::default(),
+            told: BlockDraft::default(),
             buffer: Vec::new(),
         })
     }
 
     /// Sends what is still open.
     pub(super) fn finish(mut self) -> Result<()> {
-        self.send_block();
-        Ok(self.pages.flush()?)
-    }
-
-    fn send_block(&mut self) {
-        let draft = std::mem::take(&mut self.draft);
-        if !draft.is_empty() {
-            // A closed queue means that the coders failed, and they have said why.
-            let _ = self.blocks.send(draft);
+        for draft in [&mut self.whole, &mut self.told] {
+            send(draft, &self.blocks);
         }
+        Ok(self.pages.flush()?)
     }
 
     /// Reads one file; troubles are listed here.
@@ -110,19 +111,20 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     fn read_stable(&mut self, job: FileJob) -> Result<Reading, Stop> {
-        let FileJob { dir, name, path, pinned } = job;
+        let FileJob { dir, name, path, pinned, prior } = job;
+        let bases = Bases::of(self.repo, prior.as_ref());
         let mut source = match pinned {
             Some(source) => source,
             None => SourceFile::open(&dir, &name)?,
         };
         let has_names = source.found().nlink > 1;
-        let first = self.read_once(&source, &path)?;
+        let first = self.read_once(&source, &path, &bases)?;
         if !first.unstable {
             return Ok(first);
         }
         // Another file may have the name by now; an inode with further names is taken as itself.
         source = if has_names { source.again()? } else { SourceFile::open(&dir, &name)? };
-        let second = self.read_once(&source, &path)?;
+        let second = self.read_once(&source, &path, &bases)?;
         if second.unstable {
             self.abort.trouble(&path, "changed while it was read");
         }
@@ -130,10 +132,15 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// Content and attributes from one descriptor; unstable if anything changed meanwhile.
-    fn read_once(&mut self, source: &SourceFile, path: &[u8]) -> Result<Reading, Stop> {
+    fn read_once(
+        &mut self,
+        source: &SourceFile,
+        path: &[u8],
+        bases: &Bases<'_>,
+    ) -> Result<Reading, Stop> {
         let found = *source.found();
         wait_for_tick(&found);
-        let (file, short) = self.read_file(source, path)?;
+        let (file, short) = self.read_file(source, path, bases)?;
         let xattrs = localfs::read_xattrs_fd(source).unwrap_or_else(|err| {
             self.abort.trouble(path, format!("cannot {}: {}", err.action, err.source));
             Vec::new()
@@ -143,7 +150,12 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// Reads all of a file; also whether it ended before its size.
-    fn read_file(&mut self, source: &SourceFile, path: &[u8]) -> Result<(File, bool), Stop> {
+    fn read_file(
+        &mut self,
+        source: &SourceFile,
+        path: &[u8],
+        bases: &Bases<'_>,
+    ) -> Result<(File, bool), Stop> {
         let found = source.found();
         if found.size == 0 {
             return Ok((self.read_unsized(source)?, false));
@@ -173,7 +185,7 @@ impl<'s, 'r> Reader<'s, 'r> {
         for range in ranges {
             assembly.hole_until(range.start, &mut self.pages)?;
             let end = range.end;
-            self.chunks(&mut assembly, content.range(range), name)?;
+            self.chunks(&mut assembly, content.range(range), name, bases)?;
             if assembly.size < end {
                 return Ok((assembly.finish(&mut self.pages)?, true));
             }
@@ -185,7 +197,9 @@ impl<'s, 'r> Reader<'s, 'r> {
     /// A file that states no size may have content all the same: those of procfs do.
     fn read_unsized(&mut self, source: &SourceFile) -> Result<File, Stop> {
         let mut assembly = Assembly::new(source.found(), Some(self.cutters.of_stream()));
-        self.chunks(&mut assembly, GuardedFile::new(source).range(0..u64::MAX), b"")?;
+        let mut all = GuardedFile::new(source);
+        let bases = Bases::none(self.repo);
+        self.chunks(&mut assembly, all.range(0..u64::MAX), b"", &bases)?;
         if assembly.size == 0 {
             Ok(inline(Vec::new()))
         } else {
@@ -208,6 +222,7 @@ impl<'s, 'r> Reader<'s, 'r> {
         assembly: &mut Assembly,
         reader: impl Read,
         name: &[u8],
+        bases: &Bases<'_>,
     ) -> Result<(), Stop> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut chunks = ReadChunks::with_buffer(reader, assembly.size, buffer);
@@ -225,11 +240,17 @@ impl<'s, 'r> Reader<'s, 'r> {
             }
             let id = self.session.id_of(PackKind::Data, chunk);
             if self.session.claim(&id)? {
-                if self.draft.is_full_for(chunk.len()) {
-                    let draft = std::mem::take(&mut self.draft);
-                    let _ = self.blocks.send(draft);
+                let element = cutter.element_at(assembly.size);
+                let base = bases.find(assembly.size, chunk, element);
+                let draft = if base.is_some() { &mut self.told } else { &mut self.whole };
+                if draft.is_full_for(chunk.len()) || draft.element != element {
+                    send(draft, &self.blocks);
                 }
-                self.draft.push(id, chunk);
+                draft.element = element;
+                match base {
+                    Some(base) => draft.push_with_base(id, chunk, &base),
+                    None => draft.push(id, chunk),
+                }
             }
             assembly.chunk(id, chunk, &mut self.pages)?;
             self.abort.read(chunk.len() as u64);
@@ -241,12 +262,21 @@ impl<'s, 'r> Reader<'s, 'r> {
     /// Reads a stream to its end.
     pub(super) fn stream(&mut self, stream: Box<dyn Read + Send>) -> Result<File> {
         let mut assembly = Assembly::empty(Some(self.cutters.of_stream()));
-        let read = self.chunks(&mut assembly, stream, b"");
+        let read = self.chunks(&mut assembly, stream, b"", &Bases::none(self.repo));
         read.and_then(|()| Ok(assembly.finish(&mut self.pages)?)).map_err(|stop| match stop {
             Stop::Open(err) => err.into(),
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
         })
+    }
+}
+
+/// Sends an open block to the coders and leaves an empty one.
+fn send(draft: &mut BlockDraft, blocks: &Sender<BlockDraft>) {
+    let full = std::mem::take(draft);
+    if !full.is_empty() {
+        // A closed queue means that the coders failed, and they have said why.
+        let _ = blocks.send(full);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::format::{File, Xattr};
 use crate::localfs::{Dir, Found, SourceFile};
+use crate::repo::NodeRef;
 
 /// A file that must be read.
 pub(super) struct FileJob {
@@ -17,6 +18,8 @@ pub(super) struct FileJob {
     /// The file itself where it has several names: whatever becomes of this name meanwhile, the
     /// others stand for this inode.
     pub(super) pinned: Option<SourceFile>,
+    /// The file, or one like it, in the parent snapshot.
+    pub(super) prior: Option<NodeRef>,
 }
 
 /// What reading a file gave. All of it belongs together: it was taken from one descriptor, and

@@ -3,7 +3,7 @@
 //! It keeps pace with the parent snapshot's directories as it goes (both are sorted), so an
 //! unchanged file costs one `statx`, and takes its node over as it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -67,7 +67,15 @@ pub(super) struct Tally {
 /// One directory's entries in the parent snapshot, followed in step.
 struct Prior<'r> {
     entries: Peekable<Entries<'r>>,
+    /// The last file of some size of each extension that was passed: what a new checkpoint or dump
+    /// of the same kind may be like.
+    passed: HashMap<Vec<u8>, NodeRef>,
 }
+
+/// Smaller files are not worth a look for one like them.
+const SIBLING_MIN: u64 = 1 << 20;
+/// Most extensions in a directory that are followed.
+const EXTENSIONS_MAX: usize = 64;
 
 impl Prior<'_> {
     /// The parent's entry of that name; names must be asked for in ascending order.
@@ -75,7 +83,9 @@ impl Prior<'_> {
         loop {
             match self.entries.peek()? {
                 Ok(node) if node.name.as_slice() < name => {
-                    self.entries.next();
+                    if let Some(Ok(node)) = self.entries.next() {
+                        self.pass(node);
+                    }
                 }
                 Ok(node) if node.name == name => return Some(node.clone()),
                 Ok(_) => return None,
@@ -87,6 +97,32 @@ impl Prior<'_> {
             }
         }
     }
+
+    fn pass(&mut self, node: NodeRef) {
+        if matches!(&node.body, Body::File(file) if file.size >= SIBLING_MIN)
+            && let Some(extension) = extension(&node.name)
+            && (self.passed.len() < EXTENSIONS_MAX || self.passed.contains_key(extension))
+        {
+            self.passed.insert(extension.to_vec(), node);
+        }
+    }
+
+    /// The file before a new one of that name, of the same extension and about its size.
+    fn sibling(&self, name: &[u8], size: u64) -> Option<NodeRef> {
+        let node = self.passed.get(extension(name)?)?;
+        match &node.body {
+            Body::File(file) if file.size / 2 <= size && size / 2 <= file.size => {
+                Some(node.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What follows the last dot of a name that does not begin with it.
+fn extension(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0)?;
+    name.get(dot + 1..)
 }
 
 pub(super) struct Walker<'a> {
@@ -187,11 +223,12 @@ impl<'a> Walker<'a> {
             Some(Body::Directory { page, .. }) => *page,
             _ => None,
         };
-        let mut prior = Prior { entries: self.repo.entries(page).peekable() };
+        let entries = self.repo.entries(page).peekable();
+        let mut prior = Prior { entries, passed: HashMap::new() };
         match place.only {
             Some(entries) => {
                 for (name, branch) in entries {
-                    self.visit(place, name, Some(branch), prior.find(name));
+                    self.visit(place, name, Some(branch), &mut prior);
                 }
             }
             None => self.all_children(place, &mut prior),
@@ -220,7 +257,7 @@ impl<'a> Walker<'a> {
                 self.tally.excluded += 1;
                 continue;
             }
-            self.visit(place, entry.name, None, prior.find(entry.name));
+            self.visit(place, entry.name, None, prior);
         }
         self.excluder.leave();
     }
@@ -238,8 +275,9 @@ impl<'a> Walker<'a> {
         place: &Place<'_>,
         name: &[u8],
         branch: Option<&Branch>,
-        prior: Option<NodeRef>,
+        prior: &mut Prior<'_>,
     ) {
+        let (before, siblings) = (prior.find(name), &*prior);
         self.with_name(name, |walker| {
             let found = match localfs::inspect(&place.dir, name) {
                 Ok(found) => found,
@@ -250,13 +288,13 @@ impl<'a> Walker<'a> {
             if branch.is_none() && walker.excluder.excludes(&walker.path, is_dir) {
                 walker.tally.excluded += 1;
             } else if is_dir {
-                walker.directory(place, name, branch, &found, prior);
+                walker.directory(place, name, branch, &found, before);
             } else if let Some(Branch::Only(_)) = branch {
                 walker.abort.trouble(&walker.path, "replaced by another kind");
             } else if found.kind == Kind::File && walker.excluder.is_too_large(found.size) {
                 walker.tally.excluded += 1;
             } else {
-                walker.leaf(place, name, &found, prior);
+                walker.leaf(place, name, &found, before, siblings);
             }
         });
     }
@@ -309,7 +347,14 @@ impl<'a> Walker<'a> {
         self.send(Event::Leave);
     }
 
-    fn leaf(&mut self, place: &Place<'_>, name: &[u8], found: &Found, prior: Option<NodeRef>) {
+    fn leaf(
+        &mut self,
+        place: &Place<'_>,
+        name: &[u8],
+        found: &Found,
+        before: Option<NodeRef>,
+        siblings: &Prior<'_>,
+    ) {
         if found.kind == Kind::File {
             self.tally.bytes += found.size;
             self.abort.progress().expect(1, to_read(found));
@@ -321,8 +366,7 @@ impl<'a> Walker<'a> {
         {
             return self.further_name(name, found, linked);
         }
-        let known = prior.is_some();
-        let prior = prior.filter(|prior| self.is_unchanged(prior, found));
+        let prior = before.as_ref().filter(|prior| self.is_unchanged(prior, found)).cloned();
         if prior.is_some() && found.kind == Kind::File {
             self.tally.files_unchanged += 1;
             self.abort.progress().done(1, to_read(found));
@@ -333,7 +377,7 @@ impl<'a> Walker<'a> {
                 return self.send(Event::Kept(prior));
             }
             Some(prior) => self.keep(place, &prior, name, found).map(|node| (node, *found, None)),
-            None => self.fresh(place, name, found, known),
+            None => self.fresh(place, name, found, before, siblings),
         };
         let (mut node, found, ticket) = match taken {
             Ok(taken) => taken,
@@ -450,15 +494,21 @@ impl<'a> Walker<'a> {
         place: &Place<'_>,
         name: &[u8],
         found: &Found,
-        known: bool,
+        before: Option<NodeRef>,
+        siblings: &Prior<'_>,
     ) -> Result<(Node, Found, Option<Ticket>), LocalError> {
         let mut node = self.node(name, found);
         if found.kind == Kind::File {
-            let count =
-                if known { &mut self.tally.files_changed } else { &mut self.tally.files_new };
+            let count = if before.is_some() {
+                &mut self.tally.files_changed
+            } else {
+                &mut self.tally.files_new
+            };
             *count += 1;
             node.body = empty_file();
-            return self.file(place, name, found).map(|(found, ticket)| (node, found, ticket));
+            let like = before.or_else(|| siblings.sibling(name, found.size));
+            let taken = self.file(place, name, found, like);
+            return taken.map(|(found, ticket)| (node, found, ticket));
         }
         node.xattrs = localfs::read_xattrs(&place.dir, name)?;
         let (major, minor) = found.rdev;
@@ -478,6 +528,7 @@ impl<'a> Walker<'a> {
         place: &Place<'_>,
         name: &[u8],
         found: &Found,
+        like: Option<NodeRef>,
     ) -> Result<(Found, Option<Ticket>), LocalError> {
         if self.outlets.is_none() {
             return Ok((*found, None));
@@ -489,7 +540,8 @@ impl<'a> Walker<'a> {
         };
         let found = pinned.as_ref().map_or(*found, |source| *source.found());
         let (dir, path) = (Arc::clone(&place.dir), self.path.clone());
-        let job = FileJob { dir, name: name.to_vec(), path, pinned };
+        let prior = like.filter(|_| self.options.delta);
+        let job = FileJob { dir, name: name.to_vec(), path, pinned, prior };
         let ticket = self.batch.push(job, found.size);
         if self.batch.is_full() {
             self.flush();

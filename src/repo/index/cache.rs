@@ -14,8 +14,8 @@ use tempfile::NamedTempFile;
 /// Bytes of the checksum that ends a cache file.
 pub(super) const SUM_LEN: usize = 32;
 /// Cached segments up to this size (18 000 chunks) are compared with their checksum when they are
-/// opened, which takes a millisecond from disk. Of larger ones, damage shows when a look-up meets
-/// it, or when they are merged: with 64 MiB here, opening 32 segments took half a second.
+/// opened. Of larger ones, damage shows when a look-up meets it, or when they are merged: 32 of
+/// 17 MiB took 465 ms to open from disk with the checksum and 183 ms without, on a loaded machine.
 const CHECKED_LEN_MAX: usize = 1 << 20;
 
 pub(super) fn log_cache(path: &Path, err: &io::Error) {
