@@ -28,6 +28,7 @@ pub struct BlockEncoder {
     decoder: BlockDecoder,
     /// Reused, so that coding touches warm memory only.
     payload: Vec<u8>,
+    trial: Vec<u8>,
     decoded: Vec<u8>,
     base: Vec<u8>,
 }
@@ -46,6 +47,7 @@ impl BlockEncoder {
             coder: Coder::default(),
             decoder: BlockDecoder::default(),
             payload: Vec::new(),
+            trial: Vec::new(),
             decoded: Vec::new(),
             base: Vec::new(),
         })
@@ -111,21 +113,32 @@ impl BlockEncoder {
             return Ok(None);
         }
         let (difference, share) = self.coder.best_difference(frames, plain, buffer, element, alone);
-        let mut operation = Operation::Difference(difference);
-        if share > alone.share * DIFFERENCE_SHARE_GOOD {
-            let shared = bases_shared(plain, bases);
-            if alone.share * (1.0 - shared) < share && fill(Operation::Prefix, bases, buffer) {
-                operation = Operation::Prefix;
-            } else if share > share_max {
-                return Ok(None);
+        let by_place = (share <= share_max).then_some(Operation::Difference(difference));
+        let looks = by_place.is_none() || share > alone.share * DIFFERENCE_SHARE_GOOD;
+        let moved =
+            looks && alone.share * (1.0 - bases_shared(plain, bases)) < share.min(share_max);
+        // What replaced a part of a page codes better by itself than mixed with what was there.
+        let replaced = difference == Difference::Xor && by_place.is_some();
+        let prefix = (moved || replaced).then_some(Operation::Prefix);
+        let mut best = None;
+        self.payload.clear();
+        for operation in [by_place, prefix].into_iter().flatten() {
+            if !fill(operation, bases, buffer) {
+                continue;
+            }
+            let payload = &mut self.trial;
+            payload.clear();
+            payload.extend_from_slice(&Codec::Delta(operation).header(plain.len()));
+            delta::append_bases(bases, payload);
+            self.coder.append_delta(frames, operation, plain, buffer, payload)?;
+            if self.payload.is_empty() || payload.len() < self.payload.len() {
+                std::mem::swap(&mut self.payload, &mut self.trial);
+                best = Some(operation);
             }
         }
-        self.payload.clear();
-        self.payload.extend_from_slice(&Codec::Delta(operation).header(plain.len()));
-        delta::append_bases(bases, &mut self.payload);
-        self.coder.append_delta(frames, operation, plain, buffer, &mut self.payload)?;
+        let Some(operation) = best else { return Ok(None) };
         let saves = self.payload.len() as f32 <= plain.len() as f32 * share_max;
-        let kept = saves && self.is_proven(plain, Some(buffer));
+        let kept = saves && fill(operation, bases, buffer) && self.is_proven(plain, Some(buffer));
         Ok(kept.then(|| with_room(&self.payload)))
     }
 

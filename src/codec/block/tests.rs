@@ -151,7 +151,8 @@ fn moved_weights_are_told_by_integer_differences() {
         let bases = bases(&[(&longer, 100_000), (shorter, plain.len() - 100_000)]);
         for told in [None, Some(element)] {
             let delta = encoder().encode_delta(&plain, &bases, false, told).unwrap();
-            assert_eq!(codec(&delta), [3, parameter]);
+            let [codec, parameter] = codec(&delta);
+        assert!(codec == 3 && parameters.contains(&parameter), "{codec} {parameter}");
             let alone = encode(&plain);
             assert!(delta.len() < alone.len() * 9 / 10, "{} of {}", delta.len(), alone.len());
             assert!(decode_from(&delta, &bases).unwrap() == plain);
@@ -161,16 +162,17 @@ fn moved_weights_are_told_by_integer_differences() {
 }
 
 #[test]
-fn scattered_changes_are_told_by_xor_and_shifted_text_by_its_prefix() {
+fn scattered_changes_and_shifted_text_are_told_from_their_base() {
     let base = noise(200_000);
     let mut pages = base.clone();
     pages.iter_mut().step_by(4096).for_each(|byte| *byte ^= 0x55);
     let shifted = [b"a new first line\n", &base[..150_000], b"a new end"].concat();
-    for (plain, parameter) in [(pages, 0), (shifted, 3)] {
+    for (plain, parameters) in [(pages, &[0, 3][..]), (shifted, &[3])] {
         let bases = bases(&[(&base, plain.len())]);
         assert!(delta::promises_gain(&plain, &base, None));
         let delta = encoder().encode_delta(&plain, &bases, false, None).unwrap();
-        assert_eq!(codec(&delta), [3, parameter]);
+        let [codec, parameter] = codec(&delta);
+        assert!(codec == 3 && parameters.contains(&parameter), "{codec} {parameter}");
         assert!(delta.len() < plain.len() / 20, "{}", delta.len());
         assert!(decode_from(&delta, &bases).unwrap() == plain);
         assert_eq!(bases_of(&delta).unwrap(), [(id(1), plain.len() as u32)]);
