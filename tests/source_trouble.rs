@@ -231,7 +231,10 @@ fn a_file_that_is_replaced_is_wholly_the_old_or_wholly_the_new() {
     assert_eq!(attribute(&node), b"new");
 }
 
-/// Waits at the second file until the first was read, then acts.
+/// Files between the first and the last: more than the walker may be ahead of the readers.
+const BETWEEN: u32 = 600;
+
+/// Waits before the last file until the first was read, then acts.
 struct AfterFirst<'a> {
     seen: AtomicU32,
     read: AtomicU32,
@@ -240,7 +243,7 @@ struct AfterFirst<'a> {
 
 impl Progress for AfterFirst<'_> {
     fn expect(&self, _files: u64, _bytes: u64) {
-        if self.seen.fetch_add(1, Ordering::SeqCst) == 1 {
+        if self.seen.fetch_add(1, Ordering::SeqCst) == BETWEEN {
             while self.read.load(Ordering::SeqCst) == 0 {
                 std::thread::yield_now();
             }
@@ -257,11 +260,13 @@ impl Progress for AfterFirst<'_> {
 fn a_reused_inode_number_is_another_file() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let outside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let [first, second, last] = ["a-first", "b-second", "c-last"].map(|name| dir.path().join(name));
+    let [first, last] = ["a-first", "c-last"].map(|name| dir.path().join(name));
     // Large enough to be a batch of its own.
     fs::write(&first, random_bytes(1, 600_000)).unwrap();
     fs::hard_link(&first, outside.path().join("first")).unwrap();
-    fs::write(&second, b"x").unwrap();
+    for number in 0..BETWEEN {
+        fs::write(dir.path().join(format!("b-{number}")), b"x").unwrap();
+    }
     fs::write(&last, b"").unwrap();
     let inode = fs::metadata(&first).unwrap().ino();
     let reuse = || {

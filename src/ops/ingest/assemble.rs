@@ -10,8 +10,8 @@ use crate::ops::error::{OpError, Result};
 use crate::repo::{DirectoryWriter, NodeRef, PageWriter};
 
 use super::abort::Abort;
+use super::compare::Event;
 use super::ticket::Reading;
-use super::walk::Event;
 
 /// A directory whose entries are still coming.
 struct Open {
@@ -36,14 +36,14 @@ impl Open {
 /// Takes all events and returns the snapshot's root. After a failure it goes on taking them, so
 /// that the walker does not wait.
 pub(super) fn run(
-    events: &Receiver<Event>,
+    events: &Receiver<Vec<Event>>,
     pages: &mut PageWriter<'_, '_>,
     owners: &Owners,
     abort: &Abort<'_>,
 ) -> Result<Leaf> {
     let mut stack = Vec::new();
     let mut root = None;
-    for event in events {
+    for event in events.iter().flatten() {
         if abort.is_set() {
             continue;
         }

@@ -1,13 +1,14 @@
 //! Ingest: sources in, one snapshot out.
 //!
 //! ```text
-//!  walker ──jobs──▶ readers ──blocks──▶ coders ──▶ session (packs, segments)
-//!     └────────────events────────────▶ assembler ──▶ tree pages, snapshot
+//!  walker ─steps─▶ comparer ─jobs─▶ readers ─blocks─▶ coders ─▶ session (packs, segments)
+//!                     └──────events──────▶ assembler ─▶ tree pages, snapshot
 //! ```
-//! The walker goes through the sources in name order and sends one event per entry; files that
-//! must be read go to the readers in batches, and the assembler, which takes events in the same
-//! order, waits for a batch when it comes to its files. So trees are the same whatever the threads
-//! do, a directory of a million entries is never held in memory, and every queue is bounded.
+//! The walker goes through the sources in name order; the comparer holds each entry against the
+//! parent snapshot and sends one event per entry; files that must be read go to the readers in
+//! batches, and the assembler, which takes events in the same order, waits for a batch when it comes
+//! to its files. So trees are the same whatever the threads do, a directory of a million entries is
+//! never held in memory, and every queue is bounded.
 //!
 //! Trouble at a source is listed and never stops the rest; trouble with the repository stops
 //! everything. A thread that stops early keeps draining its queue, so that nobody waits for it.
@@ -16,12 +17,14 @@ mod abort;
 mod assemble;
 mod bases;
 mod budget;
+mod compare;
 mod content;
 mod cut;
 mod excludes;
 mod links;
 mod pipeline;
 mod plan;
+mod prior;
 mod read;
 mod ticket;
 mod walk;

@@ -1,5 +1,7 @@
 //! The threads of an ingest and the queues between them.
 
+use std::thread::{Scope, ScopedJoinHandle};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::codec::{BlockEncoder, Compression};
@@ -9,28 +11,53 @@ use crate::repo::{BlockDraft, DirectoryWriter, PageWriter, RepoError, Repository
 
 use super::abort::Abort;
 use super::budget::Budget;
+use super::compare::{Comparer, EVENTS_MAX, Outlets};
 use super::plan;
 use super::read::Reader;
 use super::ticket::Batch;
-use super::walk::{Outlets, Tally, Task, Walker};
+use super::walk::{Steps, Tally, Task, Walker};
 use super::{IngestOptions, Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
 const WALKER_STACK: usize = 256 << 20;
+/// Batches of steps between walker and comparer; each holds up to 32 directories open.
+const STEP_BATCHES: usize = 4;
 
 /// Looks at what would be done.
 pub(super) fn dry_run(input: &Input, task: Task<'_>) -> Result<Tally> {
     if matches!(input, Input::Stream(_)) {
         return Ok(Tally { files_new: 1, ..Tally::default() });
     }
-    let tally = std::thread::scope(|scope| {
-        let walk = move || walk(task, None);
-        let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
-        let handle = thread.spawn_scoped(scope, walk).map_err(no_thread)?;
-        handle.join().unwrap_or(Err(OpError::Panicked))
-    })?;
+    let tally = std::thread::scope(|scope| Walking::start(scope, task, None)?.join())?;
     task.abort.verdict()?;
     Ok(tally)
+}
+
+/// The threads that go through the sources.
+struct Walking<'scope> {
+    walker: ScopedJoinHandle<'scope, Result<Tally>>,
+    comparer: ScopedJoinHandle<'scope, Tally>,
+}
+
+impl<'scope> Walking<'scope> {
+    fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        task: Task<'env>,
+        outlets: Option<Outlets>,
+    ) -> Result<Self> {
+        let (step_in, steps) = bounded::<Steps>(STEP_BATCHES);
+        let comparer = scope.spawn(move || Comparer::new(task, outlets).run(&steps));
+        let thread = std::thread::Builder::new().stack_size(WALKER_STACK);
+        let walker = thread.spawn_scoped(scope, move || walk(task, step_in)).map_err(no_thread)?;
+        Ok(Self { walker, comparer })
+    }
+
+    fn join(self) -> Result<Tally> {
+        let walked = self.walker.join().unwrap_or(Err(OpError::Panicked))?;
+        let compared = self.comparer.join().map_err(|_| OpError::Panicked)?;
+        let Tally { directories, excluded, .. } = walked;
+        Ok(Tally { directories, excluded, ..compared })
+    }
 }
 
 fn no_thread(source: std::io::Error) -> OpError {
@@ -54,10 +81,10 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
     let Task { repo, options, owners, abort, .. } = task;
     let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(budget.batches);
-    let (event_in, events) = bounded(budget.events);
+    let (event_in, events) = bounded(budget.events.div_ceil(EVENTS_MAX));
     let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     std::thread::scope(|scope| {
-        // Ends with this closure, so that a walker never waits for an assembler that is gone.
+        // Ends with this closure, so that nobody waits for an assembler that is gone.
         let events = events;
         let coders = spawn_coders(scope, session, compression, budget, abort);
         for _ in 0..budget.readers {
@@ -68,14 +95,11 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         }
         drop((coders, batches));
         let outlets = Outlets { events: event_in, batches: batch_in };
-        let walker = std::thread::Builder::new().stack_size(WALKER_STACK);
-        let walker =
-            walker.spawn_scoped(scope, move || walk(task, Some(outlets))).map_err(no_thread)?;
+        let walking = Walking::start(scope, task, Some(outlets))?;
         let mut pages = PageWriter::new(session, encoder);
         let root = assemble::run(&events, &mut pages, owners, abort);
         drop(events);
-        let tally = walker.join().unwrap_or(Err(OpError::Panicked));
-        Ok((tally?, root?))
+        Ok((walking.join()?, root?))
     })
     .and_then(|(tally, root)| abort.verdict().map(|()| (root, tally)))
 }
@@ -86,10 +110,8 @@ fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
     }
 }
 
-fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {
-    let root = task.parent.map(Repository::root);
-    let result = Walker::new(task, outlets)
-        .and_then(|walker| walker.run(&task.plan.root, &task.plan.tree, root.as_ref()));
+fn walk(task: Task<'_>, outlet: Sender<Steps>) -> Result<Tally> {
+    let result = Walker::new(task, outlet).and_then(|walker| walker.run(task.plan));
     if result.is_err() {
         // The assembler must not take an unfinished tree for a whole one.
         task.abort.fail(OpError::Interrupted);
@@ -99,7 +121,7 @@ fn walk(task: Task<'_>, outlets: Option<Outlets>) -> Result<Tally> {
 
 /// Starts the threads that code blocks; they end when every clone of the sender is gone.
 fn spawn_coders<'scope, 'env: 'scope, 'r>(
-    scope: &'scope std::thread::Scope<'scope, 'env>,
+    scope: &'scope Scope<'scope, 'env>,
     session: &'env Session<'r>,
     compression: Compression,
     budget: &Budget,

@@ -1,0 +1,405 @@
+//! The comparer: from what the walker met to what must be done about it.
+//!
+//! It keeps pace with the parent snapshot's directories (both are sorted). An unchanged entry goes
+//! to the assembler as the parent's node, a file that must be read goes to the readers.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner};
+use crate::localfs::{self, Dir, Found, LocalError, SourceFile};
+use crate::repo::{NodeRef, Repository, Session};
+
+use super::links::{Linked, Links};
+use super::prior::Prior;
+use super::ticket::{Batch, FileJob, Ticket};
+use super::walk::{Entered, Step, Steps, Tally, Task, to_read};
+
+/// What becomes part of the tree next, in its order.
+pub(super) enum Event {
+    /// A directory begins; its entries follow. It may turn out to be just as it was.
+    Enter(Box<Node>, Arc<Owner>, Option<NodeRef>),
+    /// An entry of the current directory. With a ticket, its content is still being read.
+    Entry(Box<Node>, Arc<Owner>, Option<Ticket>),
+    /// An entry that is in every respect as it was in the parent snapshot.
+    Kept(NodeRef),
+    /// The current directory ends.
+    Leave,
+}
+
+/// Events that travel together.
+pub(super) const EVENTS_MAX: usize = 256;
+
+/// Where it goes on; a dry run has nowhere.
+pub(super) struct Outlets {
+    pub(super) events: Sender<Vec<Event>>,
+    pub(super) batches: Sender<Batch>,
+}
+
+/// A directory that is being compared.
+struct Open<'a> {
+    /// `None`: it could not be opened, and has no entries.
+    dir: Option<Arc<Dir>>,
+    prior: Prior<'a>,
+    /// Of the path to the directory above.
+    path_len: usize,
+}
+
+pub(super) struct Comparer<'a> {
+    task: Task<'a>,
+    outlets: Option<Outlets>,
+    events: Vec<Event>,
+    batch: Batch,
+    links: Links,
+    path: Vec<u8>,
+    tally: Tally,
+}
+
+impl<'a> Comparer<'a> {
+    pub(super) fn new(task: Task<'a>, outlets: Option<Outlets>) -> Self {
+        Self {
+            task,
+            outlets,
+            events: Vec::new(),
+            batch: Batch::default(),
+            links: Links::default(),
+            path: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes all steps, also after a failure, so that the walker does not wait. Counts all but
+    /// directories and what was left out.
+    pub(super) fn run(mut self, steps: &Receiver<Steps>) -> Tally {
+        let mut stack: Vec<Open<'a>> = Vec::new();
+        for Steps { names, steps, .. } in steps {
+            if self.task.abort.is_set() {
+                continue;
+            }
+            for step in steps {
+                match step {
+                    Step::Enter(entered) => self.enter(*entered, &mut stack),
+                    Step::Leave => self.leave(&mut stack),
+                    Step::Entry(range, found) => {
+                        let name = names.get(range).unwrap_or_default();
+                        if let Some(Open { dir: Some(dir), prior, .. }) = stack.last_mut() {
+                            let dir = Arc::clone(dir);
+                            self.entry(&dir, prior, name, &found);
+                        }
+                    }
+                }
+            }
+        }
+        self.flush_batch();
+        self.flush_events();
+        self.tally
+    }
+
+    fn enter(&mut self, entered: Entered, stack: &mut Vec<Open<'a>>) {
+        let Entered { name, found, xattrs, dir } = entered;
+        let prior = match stack.last_mut() {
+            Some(above) => above.prior.find(&name),
+            None => self.task.parent.map(Repository::root),
+        };
+        let path_len = self.path.len();
+        if !stack.is_empty() {
+            self.path.push(b'/');
+            self.path.extend_from_slice(&name);
+        }
+        let mut node = self.node(&name, &found);
+        node.body = empty_directory();
+        node.xattrs = xattrs;
+        let owner = self.task.owners.owner(found.uid, found.gid);
+        let page = match prior.as_ref().map(|node| &node.body) {
+            Some(Body::Directory { page, .. }) => *page,
+            _ => None,
+        };
+        let entries = self.task.repo.entries(page);
+        stack.push(Open { dir, prior: Prior::new(entries), path_len });
+        // The root's node is in the snapshot itself, and new each time.
+        let prior = prior.filter(|prior| prior.page.is_some());
+        self.send(Event::Enter(Box::new(node), owner, prior));
+    }
+
+    fn leave(&mut self, stack: &mut Vec<Open<'a>>) {
+        let Some(open) = stack.pop() else { return };
+        self.path.truncate(open.path_len);
+        // An ingest that finds nothing new stores nothing, and lives all the same.
+        if let Some(Err(err)) = self.task.session.map(Session::beat_when_due) {
+            self.task.abort.fail(err.into());
+        }
+        self.send(Event::Leave);
+    }
+
+    fn entry(&mut self, dir: &Arc<Dir>, prior: &mut Prior<'_>, name: &[u8], found: &Found) {
+        let len = self.path.len();
+        self.path.push(b'/');
+        self.path.extend_from_slice(name);
+        self.leaf(dir, prior, name, found);
+        self.path.truncate(len);
+    }
+
+    fn send(&mut self, event: Event) {
+        self.events.push(event);
+        if self.events.len() >= EVENTS_MAX {
+            self.flush_events();
+        }
+    }
+
+    fn flush_events(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        let Some(outlets) = &self.outlets else { return };
+        match outlets.events.try_send(events) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(events)) => {
+                // The assembler may be waiting for a file of the open batch.
+                self.flush_batch();
+                if let Some(outlets) = &self.outlets {
+                    let _ = outlets.events.send(events);
+                }
+            }
+        }
+    }
+
+    fn flush_batch(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(outlets) = &self.outlets
+            && !batch.is_empty()
+        {
+            // A closed queue means that the readers died; the batch's tickets say so.
+            let _ = outlets.batches.send(batch);
+        }
+    }
+
+    fn trouble(&self, err: &LocalError) {
+        self.task.abort.lost(&self.path, err);
+    }
+
+    fn leaf(&mut self, dir: &Arc<Dir>, prior: &mut Prior<'_>, name: &[u8], found: &Found) {
+        let before = prior.find(name);
+        if found.kind == Kind::File {
+            self.tally.bytes += found.size;
+        } else {
+            self.tally.others += 1;
+        }
+        if found.nlink > 1
+            && let Some(linked) = self.links.known(found)
+        {
+            return self.further_name(name, found, linked);
+        }
+        let same = before.as_ref().filter(|prior| self.is_unchanged(prior, found)).cloned();
+        if same.is_some() && found.kind == Kind::File {
+            self.tally.files_unchanged += 1;
+            self.task.abort.progress().done(1, to_read(found));
+        }
+        let owner = self.task.owners.owner(found.uid, found.gid);
+        let taken = match same {
+            Some(same) if self.is_same(&same, found, &owner) => {
+                return self.send(Event::Kept(same));
+            }
+            Some(same) => self.keep(dir, &same, name, found).map(|node| (node, *found, None)),
+            None => self.fresh(dir, name, found, before, prior),
+        };
+        let (mut node, found, ticket) = match taken {
+            Ok(taken) => taken,
+            Err(err) => return self.trouble(&err),
+        };
+        node.link = self.links.group(&found);
+        if let Err(what) = node.check() {
+            return self.task.abort.trouble(&self.path, what);
+        }
+        let owner = self.task.owners.owner(found.uid, found.gid);
+        if found.nlink > 1 {
+            self.links.remember(found, &node, &owner, ticket.as_ref());
+        }
+        self.send(Event::Entry(Box::new(node), owner, ticket));
+    }
+
+    /// A further name of an inode that was met before: its content is not read again.
+    fn further_name(&mut self, name: &[u8], found: &Found, linked: Linked) {
+        let Linked { mut node, owner, ticket, .. } = linked;
+        node.name = name.to_vec();
+        if found.kind == Kind::File {
+            self.tally.files_unchanged += 1;
+            self.task.abort.progress().done(1, to_read(found));
+        }
+        self.send(Event::Entry(Box::new(node), owner, ticket));
+    }
+
+    fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
+        if self.task.options.force || prior.unstable || Kind::of(&prior.body) != found.kind {
+            return false;
+        }
+        let body = match &prior.body {
+            Body::File(file) => file.size == found.size && self.is_stored(file),
+            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
+                (*major, *minor) == found.rdev
+            }
+            // Another target needs another inode, which only the ctime tells for sure.
+            Body::Symlink { .. } => prior.ctime == found.ctime,
+            _ => true,
+        };
+        body && prior.mtime == found.mtime
+            && (self.task.options.ignore_ctime || prior.ctime == found.ctime)
+            && (self.task.options.ignore_inode || prior.inode == found.inode)
+    }
+
+    /// Whether not even an attribute of an unchanged entry differs. With an equal ctime the extended
+    /// attributes are the same. What has several names is put together anew.
+    fn is_same(&self, prior: &NodeRef, found: &Found, owner: &Owner) -> bool {
+        let atime = self.task.options.keep_atime.then_some(found.atime);
+        found.nlink == 1
+            && prior.link.is_none()
+            && prior.page.is_some()
+            && (prior.ctime, prior.btime) == (found.ctime, found.btime)
+            && (prior.mode, prior.inode, prior.atime) == (found.mode, found.inode, atime)
+            && prior.owner() == owner
+    }
+
+    /// Whether the repository still has what the parent's node refers to; else it is read again.
+    /// Where nothing is known to be missing, the node's own list tells enough.
+    fn is_stored(&self, file: &File) -> bool {
+        let Content::Extents { extents, .. } = &file.content else { return true };
+        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
+            return false;
+        }
+        !self.task.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
+    }
+
+    fn has_chunk(&self, id: &ChunkId) -> bool {
+        match self.task.session {
+            Some(session) => session.has_chunk(id),
+            None => self.task.repo.has_chunk(id).unwrap_or(false),
+        }
+    }
+
+    fn has_all_chunks(&self, file: &File) -> bool {
+        let mut offset = 0;
+        while offset < file.size {
+            match self.task.repo.extent_at(file, offset) {
+                Ok(Some(placed))
+                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
+                {
+                    offset = placed.offset + placed.extent.len;
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The parent's node as it is now. With an equal ctime its attributes are the same.
+    fn keep(
+        &mut self,
+        dir: &Dir,
+        prior: &NodeRef,
+        name: &[u8],
+        found: &Found,
+    ) -> Result<Node, LocalError> {
+        let mut node = Node::clone(prior);
+        if prior.ctime != found.ctime {
+            node.xattrs = localfs::read_xattrs(dir, name)?;
+        }
+        node.name = name.to_vec();
+        node.mode = found.mode;
+        node.ctime = found.ctime;
+        node.inode = found.inode;
+        node.atime = self.task.options.keep_atime.then_some(found.atime);
+        Ok(node)
+    }
+
+    /// A node that the parent does not have as it is now. A file goes to the readers, which take
+    /// everything from one descriptor; what is known of it here only stands in.
+    fn fresh(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        found: &Found,
+        before: Option<NodeRef>,
+        siblings: &Prior<'_>,
+    ) -> Result<(Node, Found, Option<Ticket>), LocalError> {
+        let mut node = self.node(name, found);
+        if found.kind == Kind::File {
+            let count = if before.is_some() {
+                &mut self.tally.files_changed
+            } else {
+                &mut self.tally.files_new
+            };
+            *count += 1;
+            node.body = empty_file();
+            let like = before.or_else(|| siblings.sibling(name, found.size));
+            let taken = self.file(dir, name, found, like);
+            return taken.map(|(found, ticket)| (node, found, ticket));
+        }
+        node.xattrs = localfs::read_xattrs(dir, name)?;
+        let (major, minor) = found.rdev;
+        node.body = match found.kind {
+            Kind::Symlink => Body::Symlink { target: localfs::read_link(dir, name)? },
+            Kind::Socket => Body::Socket,
+            Kind::CharDevice => Body::CharDevice { major, minor },
+            Kind::BlockDevice => Body::BlockDevice { major, minor },
+            Kind::Fifo | Kind::File | Kind::Directory => Body::Fifo,
+        };
+        Ok((node, *found, None))
+    }
+
+    /// Hands a file to the readers.
+    fn file(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        found: &Found,
+        like: Option<NodeRef>,
+    ) -> Result<(Found, Option<Ticket>), LocalError> {
+        if self.outlets.is_none() {
+            return Ok((*found, None));
+        }
+        // Its other names stand for this inode, whatever becomes of this name meanwhile.
+        let pinned = match found.nlink {
+            0 | 1 => None,
+            _ => Some(SourceFile::open(dir, name)?),
+        };
+        let found = pinned.as_ref().map_or(*found, |source| *source.found());
+        let (dir, path) = (Arc::clone(dir), self.path.clone());
+        let prior = like.filter(|_| self.task.options.delta);
+        let job = FileJob { dir, name: name.to_vec(), path, pinned, prior };
+        let ticket = self.batch.push(job, found.size);
+        if self.batch.is_full() {
+            self.flush_batch();
+        }
+        Ok((found, Some(ticket)))
+    }
+
+    fn node(&self, name: &[u8], found: &Found) -> Node {
+        Node {
+            name: name.to_vec(),
+            mode: found.mode,
+            owner: 0,
+            mtime: found.mtime,
+            ctime: found.ctime,
+            atime: self.task.options.keep_atime.then_some(found.atime),
+            btime: found.btime,
+            inode: found.inode,
+            link: None,
+            xattrs: Vec::new(),
+            unstable: false,
+            body: Body::Fifo,
+        }
+    }
+}
+/// Stands in until the directory's own entries are known.
+fn empty_directory() -> Body {
+    Body::Directory { page: None, entries: 0, totals: crate::format::Totals::default() }
+}
+
+/// Stands in until the file was read.
+fn empty_file() -> Body {
+    Body::File(File {
+        size: 0,
+        data: 0,
+        hash: Some(*blake3::hash(b"").as_bytes()),
+        class: ChunkClass::Default,
+        content: Content::Inline(Vec::new()),
+    })
+}
