@@ -51,7 +51,7 @@ impl ExtentsWriter {
         let Some(extents) = self.levels.get_mut(level).map(std::mem::take) else { return Ok(()) };
         let len = extents.iter().map(|extent| extent.len).sum();
         let page = ExtentPage { level: level as u8, extents };
-        let id = pages.put_page(&page.encode())?;
+        let id = pages.put_page(&page.encode(), None)?;
         self.push_at(level + 1, Extent { id, len }, pages)
     }
 

@@ -21,8 +21,9 @@ const INNER_ENTRIES_MIN: usize = 4;
 
 /// Takes an encoded page and gives its id; the session's part.
 pub trait PutPage {
-    /// Stores one page and returns its chunk id.
-    fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId>;
+    /// Stores one page and returns its chunk id. `like` is a stored page that it has much in common
+    /// with, where there is one.
+    fn put_page(&mut self, bytes: &[u8], like: Option<&ChunkId>) -> Result<ChunkId>;
 
     /// Whether a page is stored and may be named again.
     fn has_page(&mut self, id: &ChunkId) -> bool;
@@ -62,6 +63,8 @@ pub struct DirectoryWriter {
     /// Where this is set, `leaf` is empty.
     kept: Option<Kept>,
     leaf: Leaf,
+    /// The stored leaf that nodes of this one come from.
+    like: Option<ChunkId>,
     owners: HashMap<Owner, u32>,
     leaf_bytes: usize,
     inner: Vec<Vec<PageRef>>,
@@ -104,6 +107,7 @@ impl DirectoryWriter {
                 self.unpack_kept(pages)?;
                 let Some(page) = page.filter(|_| node.number == 0 && self.leaf.nodes.is_empty())
                 else {
+                    self.like = self.like.or(page);
                     return self.add(Node::clone(node), node.owner(), pages);
                 };
                 self.kept = Some(Kept { leaf: Arc::clone(&node.leaf), page, count: 1 });
@@ -134,7 +138,8 @@ impl DirectoryWriter {
 
     /// Goes on as if the kept nodes had come one by one.
     fn unpack_kept(&mut self, pages: &mut dyn PutPage) -> Result<()> {
-        let Some(Kept { leaf, count, .. }) = self.kept.take() else { return Ok(()) };
+        let Some(Kept { leaf, count, page }) = self.kept.take() else { return Ok(()) };
+        self.like = self.like.or(Some(page));
         for node in leaf.nodes.iter().take(count) {
             if let Some(owner) = leaf.owner(node) {
                 self.add(node.clone(), owner, pages)?;
@@ -168,13 +173,14 @@ impl DirectoryWriter {
     fn close_leaf(&mut self, pages: &mut dyn PutPage) -> Result<()> {
         self.owners.clear();
         self.leaf_bytes = 0;
+        let like = self.like.take();
         let leaf = std::mem::take(&mut self.leaf);
         let (Some(first), Some(last)) = (leaf.nodes.first(), leaf.nodes.last()) else {
             return Ok(());
         };
         let (first, last) = (first.name.clone(), last.name.clone());
         let entries = leaf.nodes.len() as u64;
-        let page = pages.put_page(&TreePage::Leaf(leaf).encode())?;
+        let page = pages.put_page(&TreePage::Leaf(leaf).encode(), like.as_ref())?;
         self.push_ref(0, PageRef { first, page, entries }, &last, pages)
     }
 
@@ -200,7 +206,7 @@ impl DirectoryWriter {
         let Some(refs) = self.inner.get_mut(level).map(std::mem::take) else { return Ok(()) };
         let Some(first) = refs.first().map(|page| page.first.clone()) else { return Ok(()) };
         let entries = refs.iter().map(|page| page.entries).sum();
-        let page = pages.put_page(&TreePage::Inner(refs).encode())?;
+        let page = pages.put_page(&TreePage::Inner(refs).encode(), None)?;
         self.push_ref(level + 1, PageRef { first, page, entries }, last, pages)
     }
 
@@ -257,7 +263,7 @@ mod tests {
     }
 
     impl PutPage for Pages {
-        fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId> {
+        fn put_page(&mut self, bytes: &[u8], _like: Option<&ChunkId>) -> Result<ChunkId> {
             let id = ChunkId(*blake3::hash(bytes).as_bytes());
             self.stored.insert(id, bytes.to_vec());
             self.put += 1;

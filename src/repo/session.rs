@@ -23,7 +23,6 @@ use crate::sync::{Permit, Permits, lock};
 use crate::units::chain;
 
 use super::Repository;
-use super::directory::PutPage;
 use super::error::{RepoError, Result};
 use super::index;
 use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
@@ -107,6 +106,10 @@ impl<'r> Session<'r> {
                 Err(err)
             }
         }
+    }
+
+    pub(super) const fn repository(&self) -> &'r Repository {
+        self.repo
     }
 
     /// Holds at most so many packs in memory, at least 3.
@@ -430,44 +433,6 @@ impl<'r> Session<'r> {
                 tracing::warn!("cannot remove a beat of session {}: {err}", self.id);
             }
         }
-    }
-}
-
-/// Puts pages into blocks of meta packs; one per thread.
-pub struct PageWriter<'s, 'r> {
-    session: &'s Session<'r>,
-    encoder: BlockEncoder,
-    draft: BlockDraft,
-}
-
-impl<'s, 'r> PageWriter<'s, 'r> {
-    /// A writer with its own open block.
-    #[must_use]
-    pub fn new(session: &'s Session<'r>, encoder: BlockEncoder) -> Self {
-        Self { session, encoder, draft: BlockDraft::default() }
-    }
-
-    /// Writes the open block.
-    pub fn flush(&mut self) -> Result<()> {
-        let draft = std::mem::take(&mut self.draft);
-        self.session.write_block(PackKind::Meta, &draft, &mut self.encoder)
-    }
-}
-
-impl PutPage for PageWriter<'_, '_> {
-    fn put_page(&mut self, bytes: &[u8]) -> Result<ChunkId> {
-        let id = self.session.id_of(PackKind::Meta, bytes);
-        if self.session.claim(&id)? {
-            if self.draft.is_full_for(bytes.len()) {
-                self.flush()?;
-            }
-            self.draft.push(id, bytes);
-        }
-        Ok(id)
-    }
-
-    fn has_page(&mut self, id: &ChunkId) -> bool {
-        self.session.has_chunk(id)
     }
 }
 

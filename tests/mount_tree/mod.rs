@@ -204,7 +204,7 @@ pub(crate) fn commit(repo: &Repository, root: &Item, secs: i64, tags: &[&str]) -
     let writer = Writer { host: "builder".into(), pid: 1 };
     let session = Session::begin(repo, writer, time).unwrap();
     let encoder = || BlockEncoder::new(Compression::Level(3)).unwrap();
-    let pages = PageWriter::new(&session, encoder());
+    let pages = PageWriter::new(&session, encoder(), true);
     let draft = BlockDraft::default();
     let mut builder = Builder { session: &session, pages, draft, encoder: encoder() };
     let (node, owner) = builder.node(b"", b"", root);

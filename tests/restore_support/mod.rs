@@ -162,7 +162,7 @@ pub fn ingest(
     let session = Session::begin(repo, writer, Time { secs: time, nanos: 0 })?;
     let mut build = Build {
         session: &session,
-        pages: PageWriter::new(&session, BlockEncoder::new(Compression::Level(1)).unwrap()),
+        pages: PageWriter::new(&session, BlockEncoder::new(Compression::Level(1)).unwrap(), true),
         encoder: BlockEncoder::new(Compression::Level(1)).unwrap(),
         draft: BlockDraft::default(),
     };

