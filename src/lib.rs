@@ -22,9 +22,10 @@
 //!
 //! # Walks
 //! **ingest**: `cli/ingest` → [`ops::ingest`]: a walker goes through the sources by descriptor
-//! ([`localfs`]), readers cut files into chunks and claim those that are new
-//! ([`repo::Session::claim`]), coders compress blocks into packs
-//! ([`repo::Session::write_block`]), an assembler writes tree pages
+//! ([`localfs`]), a comparer holds what it meets against the parent snapshot, readers cut files
+//! that changed into chunks as their class says ([`codec::classes`]) and claim those that are new
+//! ([`repo::Session::claim`]), coders compress blocks into packs, told from older chunks where that
+//! is smaller ([`codec::block`], [`repo::Session::write_block`]), an assembler writes tree pages
 //! ([`repo::DirectoryWriter`]), and [`repo::Session::commit`] creates the snapshot.
 //!
 //! **read**: kernel → [`fuse`] → [`vfs`] → [`repo::Repository::read_at`] → the chunk's block from
@@ -53,6 +54,14 @@
 //! - *A file with more than 4 GiB of holes has no whole-file hash*: hashing the zeroes of a
 //!   terabyte takes three minutes at 6 GB/s. Its chunks are verified like all others.
 //! - *Disk images are of class database*: their file systems change pages in place too.
+//! - *Pages have ids of their own kind*: a file that holds a page's bytes would else make that page
+//!   live in a data pack, which may go cold.
+//! - *Deltas also come as zstd frames that refer to the base* (operation "prefix"): XOR of what was
+//!   replaced with what replaces it codes worse than the new bytes, and text moves. Pages of trees
+//!   are told from those that they replace: 500,000 small files of which 2,500 changed cost 6.5 MB
+//!   instead of 41 MB.
+//! - *A base may also be the file before a new one* of the same extension and about the same size:
+//!   the checkpoint or dump before this one.
 //! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
 //!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 
