@@ -211,12 +211,21 @@ impl<'r> Session<'r> {
     /// Whether the repository has a chunk in a place that can be relied on.
     #[must_use]
     pub fn has_chunk(&self, id: &ChunkId) -> bool {
-        let index = self.repo.index();
-        let there = |place: &Place| !self.missing.contains(&place.pack.id);
-        let whole = |place: &Place| place.base.is_none() && there(place);
-        index.has_place(id, |place| {
-            there(place) && place.base.is_none_or(|base| index.has_place(&base, whole))
+        self.repo.index().has_place(id, |place| {
+            self.is_there(place) && place.base.is_none_or(|base| self.has_whole_chunk(&base))
         })
+    }
+
+    /// Whether the repository has a chunk whole in a place that can be relied on, so that others may
+    /// be told from it.
+    #[must_use]
+    pub fn has_whole_chunk(&self, id: &ChunkId) -> bool {
+        let whole = |place: &Place| place.base.is_none() && self.is_there(place);
+        self.repo.index().has_place(id, whole)
+    }
+
+    fn is_there(&self, place: &Place) -> bool {
+        !self.missing.contains(&place.pack.id)
     }
 
     /// Whether something that the index should know or have is not there, so that what a snapshot

@@ -242,6 +242,10 @@ impl<'s, 'r> Reader<'s, 'r> {
             if self.session.claim(&id)? {
                 let element = cutter.element_at(assembly.size);
                 let base = bases.find(assembly.size, chunk, element);
+                // Of a pack that is not there whole some chunks may still be read, this one even:
+                // it is written again just for that.
+                let base =
+                    base.filter(|base| base.id != id && self.session.has_whole_chunk(&base.id));
                 let draft = if base.is_some() { &mut self.told } else { &mut self.whole };
                 if draft.is_full_for(chunk.len()) || draft.element != element {
                     send(draft, &self.blocks);
