@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -268,6 +269,65 @@ fn an_index_that_tells_another_base_than_the_footer_is_damage() {
         let pack = ObjectKey::Pack(PackKind::Data, forged.pack).to_string();
         assert!(said[0].starts_with(&pack), "{said:?}");
         assert!(said[0].contains(&chunk(2).to_string()), "{said:?}");
+    }
+}
+
+/// Whether the independent reader finds all blocks and the index as they should be.
+fn python_accepts(forged: &Forged) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, bytes) in forged.storage.snapshot() {
+        let path = folder.path().join(key.to_string());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &*bytes).unwrap();
+    }
+    let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader");
+    let setup = Command::new(reader.join("setup")).output().unwrap();
+    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    let python = String::from_utf8(setup.stdout).unwrap();
+    let mut check = Command::new(python.trim_end());
+    check.arg("-B").arg(reader.join("icecore_reader.py")).arg(folder.path()).arg("check");
+    let output = check.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("Malformed"), "{said}");
+    output.status.success()
+}
+
+#[test]
+fn the_independent_reader_refuses_what_verify_refuses() {
+    let spoilt = |mut block: Block, spoil: fn(&mut Block)| {
+        spoil(&mut block);
+        block
+    };
+    let other_bases = |block: &mut Block| {
+        block.bases = vec![chunk(4)];
+        block.indexed = vec![Some(chunk(4))];
+    };
+    let no_bases = |block: &mut Block| {
+        block.bases.clear();
+        block.indexed.fill(None);
+    };
+    let other_length = |block: &mut Block| {
+        let len_at = 8 + 4 + 32;
+        block.payload[len_at] ^= 1;
+    };
+    let cases = [
+        (true, vec![whole(1), delta(&[(2, 1), (3, 1)])]),
+        (true, vec![whole(1), whole(2), delta(&[(2, 1), (3, 2)])]),
+        (false, vec![whole(1), delta(&[(2, 1)]), delta(&[(3, 2)])]),
+        (false, vec![whole(1), delta(&[(2, 1), (3, 2)])]),
+        (false, vec![delta(&[(1, 2)]), delta(&[(2, 1)])]),
+        (false, vec![delta(&[(2, 1)])]),
+        (false, vec![whole(1), whole(4), spoilt(delta(&[(2, 1)]), other_bases)]),
+        (false, vec![whole(1), spoilt(delta(&[(2, 1)]), no_bases)]),
+        (false, vec![whole(4), spoilt(whole(1), other_bases)]),
+        (false, vec![whole(1), spoilt(delta(&[(2, 1)]), |block| block.indexed.fill(None))]),
+        (false, vec![whole(1), spoilt(delta(&[(2, 1)]), other_length)]),
+    ];
+    for (number, (sound, blocks)) in cases.iter().enumerate() {
+        let forged = Forged::new(blocks);
+        let report = verified(&forged.open(), true);
+        assert_eq!(report.is_clean(), *sound, "case {number}: {report:?}");
+        assert_eq!(python_accepts(&forged), *sound, "case {number}");
     }
 }
 
