@@ -4,6 +4,7 @@
 //! Guards against a page that needs the source to be understood.
 
 mod common;
+mod format_versions;
 
 use std::path::Path;
 use std::process::Command;
@@ -45,9 +46,12 @@ fn who_knows_only_the_page_reads_every_kind_of_repository() {
             file.iter().flat_map(|file| [flag.as_ref(), file.as_os_str()]).collect();
         let init = if file.is_none() { vec!["--plain"] } else { Vec::new() };
         sandbox.icecore().arg("init").args(init).args(&secret).arg(&repository).assert().success();
-        let mut ingest = sandbox.icecore();
-        ingest.arg("-r").arg(&repository).args(&secret).args(["ingest", "-q", "-C"]).arg(&source);
-        ingest.arg(".").assert().success();
+        for version in 0..2 {
+            format_versions::write(&source, version);
+            let mut ingest = sandbox.icecore();
+            ingest.arg("-r").arg(&repository).args(&secret).args(["ingest", "-q", "-C"]);
+            ingest.arg(&source).arg(".").assert().success();
+        }
         for mode in [None, Some("--packs-only")] {
             let output = Command::new(&python)
                 .arg("-B")

@@ -8,6 +8,7 @@
 mod common;
 mod format_fixtures;
 mod format_source;
+mod format_versions;
 #[path = "format_fixtures/repository.rs"]
 mod golden_repository;
 
@@ -20,10 +21,13 @@ use common::torture::{self, TortureOptions, random_bytes, text_bytes};
 use common::{Sandbox, library};
 use format_source::Listing;
 use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
-use icecore::format::Chunking;
+use icecore::codec::{BlockEncoder, Compression};
+use icecore::format::{Body, Chunking, PackKind};
 use icecore::ops::ingest::{ExcludeOptions, IngestOptions};
 use icecore::progress::Silent;
-use icecore::repo::{InitOptions, KdfCost, OpenOptions, Repository, Secret};
+use icecore::repo::{
+    BlockDraft, InitOptions, KdfCost, OpenOptions, Repository, Secret, Session, Writer,
+};
 use icecore::storage::LocalStorage;
 use serde_json::Value;
 
@@ -123,6 +127,7 @@ fn build_source(sandbox: &Sandbox) -> PathBuf {
     assert!(left_out.is_empty(), "the file system refuses: {left_out:#?}");
     std::fs::write(source.join("random"), random_bytes(1, 3 << 20)).unwrap();
     std::fs::write(source.join("text"), text_bytes(2, 1 << 20)).unwrap();
+    format_versions::write(&source, 0);
     source
 }
 
@@ -132,6 +137,21 @@ fn ingest(repo: &Repository, source: &Path) -> String {
     let report = library::try_ingest(repo, source, &options, &Silent).unwrap();
     assert_eq!(report.troubles, []);
     report.snapshot.unwrap().to_string()
+}
+
+/// Stores the first chunk of a file whole, a second time, in a pack of its own.
+fn store_again(repo: &Repository, path: &str) {
+    let Body::File(file) = library::find(repo, path).unwrap().body.clone() else { panic!() };
+    let first = repo.extent_at(&file, 0).unwrap().unwrap().extent.id;
+    assert!(repo.chunk_places(&first).unwrap()[0].base.is_some(), "{path} is stored whole");
+    let writer = Writer { host: "host".into(), pid: 1 };
+    let session = Session::begin(repo, writer, icecore::clock::now()).unwrap();
+    let mut draft = BlockDraft::default();
+    draft.push(first, &repo.chunk(&first).unwrap());
+    let mut encoder = BlockEncoder::new(Compression::DEFAULT).unwrap();
+    session.write_block(PackKind::Data, &draft, &mut encoder).unwrap();
+    session.flush().unwrap();
+    session.abandon();
 }
 
 /// Makes a repository of two snapshots, and has the reader read it with each set of options.
@@ -156,8 +176,10 @@ fn assert_readable(
     let older = ingest(&repo, &source);
     std::fs::write(source.join("text"), text_bytes(3, 2 << 20)).unwrap();
     std::fs::remove_file(source.join("random")).unwrap();
+    format_versions::write(&source, 1);
     let after = format_source::list(&source);
     let newer = ingest(&repo, &source);
+    store_again(&repo, "pages.db");
     for options in options {
         let reader = Reader::new(&root, options);
         let snapshots = reader.lines(&["snapshots"]);
@@ -171,6 +193,11 @@ fn assert_readable(
     reader.assert_lists(&older, &before);
     let check = reader.lines(&["check"]);
     assert!(check[0]["chunks"].as_u64().unwrap() > 100, "{check:?}");
+    assert_eq!(check[0]["places_most"], 2, "{check:?}");
+    let codecs: Vec<_> = check[0]["codecs"].as_object().unwrap().keys().collect();
+    for codec in format_versions::CODECS.iter().chain(&format_versions::DELTAS) {
+        assert!(codecs.iter().any(|found| found.starts_with(codec)), "{codec}: {check:?}");
+    }
     let cuts = reader.lines(&["cuts", &older]);
     assert!(cuts[0]["chunks"].as_u64().unwrap() > 10, "{cuts:?}");
     let content = reader.run(&["cat", &newer, &hex::encode("text")]);

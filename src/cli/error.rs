@@ -156,6 +156,7 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
     use RepoError as E;
     let (exit, hint) = match err {
         E::Storage(err) => return of_storage(err),
+        E::Base { cause, .. } => return of_repo(cause),
         E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, VERIFY.into()),
         E::Newer { .. } | E::Unknown { .. } => (Exit::Failed, "upgrade icecore".into()),
         E::NoRepository { location } => {

@@ -137,8 +137,12 @@ impl Footer {
             blocks.push(read_block(&mut cursor, head)?);
         }
         for (block, head) in blocks.iter_mut().zip(&heads) {
-            for _ in 0..head.bases() {
-                block.bases.push(ChunkId(cursor.take()?));
+            for number in 0..head.bases() as usize {
+                let base = ChunkId(cursor.take()?);
+                if block.chunks.get(number).is_some_and(|chunk| chunk.id == base) {
+                    return Err(Malformed::at(cursor.at, "footer lists a chunk as its own base"));
+                }
+                block.bases.push(base);
             }
         }
         Ok(Self { blocks })
@@ -296,6 +300,15 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(Footer::decode(&bytes[..len], 64 + 57).is_err(), "cut to {len}");
         }
+    }
+
+    #[test]
+    fn no_chunk_is_its_own_base() {
+        let mut footer = sample();
+        footer.blocks[0].bases[1] = ChunkId([2; 32]);
+        assert!(Footer::decode(&footer.encode(), 64 + 57).is_err());
+        footer.blocks[0].bases[1] = ChunkId([1; 32]);
+        assert!(Footer::decode(&footer.encode(), 64 + 57).is_ok(), "another chunk's id");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::sync::lock;
 
 use super::error::{RepoError, Result};
 use super::index::Index;
-use super::pack::{block_name, read_block};
+use super::pack::{OpenedBlock, block_name};
 use super::vault::Vault;
 use super::weighted::WeightedLru;
 
@@ -47,12 +47,14 @@ impl Deref for Chunk {
     }
 }
 
-pub(crate) type BlockKey = (PackId, u32);
+/// Pack, offset, and whether the block is told from others. A place can lie about the last; as part
+/// of the key it keeps threads that decode what has no bases from ever waiting for one another.
+type CacheKey = (PackId, u32, bool);
 
 /// A place in the cache: whoever comes first fills it, the others wait for this block only.
 type Slot = Arc<Mutex<Option<Arc<Block>>>>;
 
-type Shard = WeightedLru<BlockKey, Slot>;
+type Shard = WeightedLru<CacheKey, Slot>;
 
 /// Decoded blocks, bounded in bytes.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl BlockCache {
         Self { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
-    fn shard(&self, key: &BlockKey) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
         let [a, ..] = key.0.0;
         let number = (usize::from(a) ^ (key.1 >> 12) as usize) % SHARDS;
         match self.shards.get(number) {
@@ -77,7 +79,7 @@ impl BlockCache {
         }
     }
 
-    fn get(&self, key: BlockKey, fill: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Block>> {
+    fn get(&self, key: CacheKey, fill: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Block>> {
         let slot = Arc::clone(self.shard(&key).get_or_insert(key, Slot::default));
         let mut place = lock(&slot);
         if let Some(block) = &*place {
@@ -114,7 +116,7 @@ impl ChunkReader {
     pub(crate) fn get(&self, id: &ChunkId) -> Result<Chunk> {
         let asked = Instant::now();
         match self.get_known(id) {
-            Err(err) if err.is_not_found() || matches!(err, RepoError::ChunkMissing { .. }) => {
+            Err(err) if err.is_outdated() => {
                 self.index.reload_since(asked)?;
                 self.get_known(id)
             }
@@ -135,25 +137,27 @@ impl ChunkReader {
 
     /// Decodes a block. While it does, the block's place in the cache is locked, and those of its
     /// bases' blocks; those have no bases, so nobody ever waits in a circle.
-    fn read_block(&self, key: BlockKey, place: &Place) -> Result<Vec<u8>> {
-        let mut base = |id: &ChunkId| match place.base {
-            Some(_) => self.base(id, Some(key)),
-            None => {
-                let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
-                let name = block_name(&object, place.block_offset.into());
-                Err(RepoError::corrupt(name, "it is told from others, which the index denies"))
-            }
-        };
-        read_block(&*self.storage, &self.vault, place, &mut base)
+    fn read_block(&self, place: &Place) -> Result<Vec<u8>> {
+        let block = OpenedBlock::read(&*self.storage, &self.vault, place)?;
+        if place.base.is_none() && !block.bases()?.is_empty() {
+            return Err(block.corrupt("it is told from others, which the index denies"));
+        }
+        block.decode(|id| self.base(id, Some((place.pack.id, place.block_offset))))
     }
 
     /// The verified bytes of a base: of a chunk that is stored itself, never as a delta, and not in
-    /// the block that needs it.
-    pub(crate) fn base(&self, id: &ChunkId, needed_by: Option<BlockKey>) -> Result<Chunk> {
-        let mut failure = RepoError::ChunkMissing { chunk: *id };
-        for place in self.index.places(id)? {
-            let key = (place.pack.id, place.block_offset);
-            if place.base.is_some() || needed_by == Some(key) {
+    /// the block that needs it, whose pack and offset may be given.
+    pub(crate) fn base(&self, id: &ChunkId, needed_by: Option<(PackId, u32)>) -> Result<Chunk> {
+        let places = self.index.places(id)?;
+        let mut failure = match places.as_slice() {
+            [] => RepoError::ChunkMissing { chunk: *id },
+            _ => {
+                let what = "it is stored as a difference itself, or in the block that needs it";
+                RepoError::corrupt(format!("chunk {id}"), what)
+            }
+        };
+        for place in places {
+            if place.base.is_some() || needed_by == Some((place.pack.id, place.block_offset)) {
                 continue;
             }
             match self.read(id, &place) {
@@ -165,8 +169,8 @@ impl ChunkReader {
     }
 
     fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
-        let key = (place.pack.id, place.block_offset);
-        let block = self.cache.get(key, || self.read_block(key, place))?;
+        let key = (place.pack.id, place.block_offset, place.base.is_some());
+        let block = self.cache.get(key, || self.read_block(place))?;
         let start = place.chunk_offset as usize;
         let range = start..start + place.chunk_len as usize;
         let fail = |what: &str| {

@@ -101,6 +101,16 @@ pub enum RepoError {
         /// The chunk.
         chunk: ChunkId,
     },
+    /// A block that is stored as a difference, and a chunk that it needs cannot be had.
+    #[error("{object} is told from chunk {base}: {cause}")]
+    Base {
+        /// The block.
+        object: String,
+        /// The chunk that it needs.
+        base: ChunkId,
+        /// Why that is not to be had.
+        cause: Box<RepoError>,
+    },
     /// No snapshot goes by that name.
     #[error("no snapshot \"{name}\"")]
     NoSuchSnapshot {
@@ -162,15 +172,20 @@ impl RepoError {
 
     /// Whether a later icecore wrote what this build cannot read.
     #[must_use]
-    pub const fn is_newer(&self) -> bool {
-        matches!(self, Self::Newer { .. } | Self::Unknown { .. })
+    pub fn is_newer(&self) -> bool {
+        match self {
+            Self::Newer { .. } | Self::Unknown { .. } => true,
+            Self::Base { cause, .. } => cause.is_newer(),
+            _ => false,
+        }
     }
 
     /// Whether stored state is wrong or missing, as against a failing medium or a wrong question.
     #[must_use]
-    pub const fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::ChunkMissing { .. } => true,
+            Self::Base { cause, .. } => cause.is_damage(),
             Self::Storage(err) => err.is_damage() || err.is_not_found(),
             _ => false,
         }
@@ -178,8 +193,21 @@ impl RepoError {
 
     /// Whether a pack or segment was not where the index said: it may have been rewritten.
     #[must_use]
-    pub const fn is_not_found(&self) -> bool {
-        matches!(self, Self::Storage(err) if err.is_not_found())
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Storage(err) => err.is_not_found(),
+            Self::Base { cause, .. } => cause.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether the index knew too little, or what is no longer so: another look at it may help.
+    pub(crate) fn is_outdated(&self) -> bool {
+        match self {
+            Self::ChunkMissing { .. } => true,
+            Self::Base { cause, .. } => cause.is_outdated(),
+            err => err.is_not_found(),
+        }
     }
 }
 

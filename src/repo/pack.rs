@@ -197,34 +197,62 @@ pub(crate) fn block_name(object: &ObjectKey, offset: u64) -> String {
     format!("{object} (block at offset {offset})")
 }
 
-/// Reads, opens and decodes one block. `base` gives the chunks that a delta needs.
-pub(crate) fn read_block<B: AsRef<[u8]>>(
-    storage: &dyn Storage,
-    vault: &Vault,
-    place: &Place,
-    base: &mut dyn FnMut(&ChunkId) -> Result<B>,
-) -> Result<Vec<u8>> {
-    let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
-    let offset = u64::from(place.block_offset);
-    let stored = storage.read_at(&object, offset, place.block_len as usize)?;
-    let cipher = vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
-    open_block(&object, offset, &cipher, stored, base)
+/// The payload of a block under its seal, and the block's name in messages.
+pub(crate) struct OpenedBlock {
+    name: String,
+    payload: Vec<u8>,
 }
 
-pub(crate) fn open_block<B: AsRef<[u8]>>(
-    object: &ObjectKey,
-    offset: u64,
-    cipher: &PartCipher,
-    mut stored: Vec<u8>,
-    base: &mut dyn FnMut(&ChunkId) -> Result<B>,
-) -> Result<Vec<u8>> {
-    if !cipher.open(offset, &[], &mut stored) {
-        return Err(RepoError::corrupt(block_name(object, offset), "its seal does not hold"));
+impl OpenedBlock {
+    /// Reads a block and opens its seal.
+    pub(crate) fn read(storage: &dyn Storage, vault: &Vault, place: &Place) -> Result<Self> {
+        let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+        let offset = u64::from(place.block_offset);
+        let stored = storage.read_at(&object, offset, place.block_len as usize)?;
+        let cipher = vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
+        Self::open(&object, offset, &cipher, stored)
     }
-    block::decode_with(&stored, base).map_err(|err| match err {
-        DeltaError::Payload(err) => RepoError::malformed(block_name(object, offset), err),
-        DeltaError::Base(err) => err,
-    })
+
+    /// Opens the seal of a block as it is stored at this offset of its pack.
+    pub(crate) fn open(
+        object: &ObjectKey,
+        offset: u64,
+        cipher: &PartCipher,
+        mut stored: Vec<u8>,
+    ) -> Result<Self> {
+        let name = block_name(object, offset);
+        if !cipher.open(offset, &[], &mut stored) {
+            return Err(RepoError::corrupt(name, "its seal does not hold"));
+        }
+        Ok(Self { name, payload: stored })
+    }
+
+    /// Something that is wrong with it.
+    pub(crate) fn corrupt(&self, what: impl Into<String>) -> RepoError {
+        RepoError::corrupt(&self.name, what)
+    }
+
+    /// The chunks that it is told from, each with the length in bytes of the one that needs it.
+    pub(crate) fn bases(&self) -> Result<Vec<(ChunkId, u32)>> {
+        block::bases_of(&self.payload).map_err(|err| RepoError::malformed(&self.name, err))
+    }
+
+    /// Its plain bytes; `base` gives the chunks that it is told from.
+    pub(crate) fn decode<B: AsRef<[u8]>>(
+        &self,
+        mut base: impl FnMut(&ChunkId) -> Result<B>,
+    ) -> Result<Vec<u8>> {
+        let object = &self.name;
+        let mut base = |id: &ChunkId| {
+            let needed =
+                |err| RepoError::Base { object: object.clone(), base: *id, cause: Box::new(err) };
+            base(id).map_err(needed)
+        };
+        block::decode_with(&self.payload, &mut base).map_err(|err| match err {
+            DeltaError::Payload(err) => RepoError::malformed(object, err),
+            DeltaError::Base(err) => err,
+        })
+    }
 }
 
 /// Reads a pack's header, trailer and footer: what the index is rebuilt from.

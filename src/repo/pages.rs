@@ -43,7 +43,7 @@ impl<'s, 'r> PageWriter<'s, 'r> {
         Ok(())
     }
 
-    fn base(&self, bytes: &[u8], like: Option<&ChunkId>) -> Option<BaseChunk> {
+    fn base(&self, id: &ChunkId, bytes: &[u8], like: Option<&ChunkId>) -> Option<BaseChunk> {
         let like = like.filter(|_| self.delta && bytes.len() >= TOLD_MIN)?;
         let base = match self.session.repository().base_of(like) {
             Ok(base) => base?,
@@ -52,7 +52,8 @@ impl<'s, 'r> PageWriter<'s, 'r> {
                 return None;
             }
         };
-        promises_gain(bytes, &base.bytes, None).then_some(base)
+        let fits = self.session.is_base_of(&base, id) && promises_gain(bytes, &base.bytes, None);
+        fits.then_some(base)
     }
 }
 
@@ -62,7 +63,7 @@ impl PutPage for PageWriter<'_, '_> {
         if !self.session.claim(&id)? {
             return Ok(id);
         }
-        let base = self.base(bytes, like);
+        let base = self.base(&id, bytes, like);
         let (draft, is_full) = match base {
             Some(_) => {
                 let is_full = !self.told.is_empty() && self.told.plain.len() >= TOLD_BLOCK;

@@ -25,7 +25,7 @@ use crate::units::chain;
 use super::Repository;
 use super::error::{RepoError, Result};
 use super::index;
-use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
+use super::pack::{BaseChunk, BlockDraft, FinishedPack, PackBuilder, records};
 
 /// A session that shows no new beat for this long counts as dead.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -214,12 +214,26 @@ impl<'r> Session<'r> {
     /// Whether the repository has a chunk in a place that can be relied on.
     #[must_use]
     pub fn has_chunk(&self, id: &ChunkId) -> bool {
-        let index = self.repo.index();
-        let there = |place: &Place| !self.missing.contains(&place.pack.id);
-        let whole = |place: &Place| place.base.is_none() && there(place);
-        index.has_place(id, |place| {
-            there(place) && place.base.is_none_or(|base| index.has_place(&base, whole))
+        self.repo.index().has_place(id, |place| {
+            self.is_there(place) && place.base.is_none_or(|base| self.has_whole_chunk(&base))
         })
+    }
+
+    /// Whether the chunk `id`, which is about to be written, may be told from that one: it must be
+    /// whole in a place that can be relied on. Of a pack that is not there whole some chunks may
+    /// still be read, `id` even: it is written again just for that.
+    #[must_use]
+    pub fn is_base_of(&self, base: &BaseChunk, id: &ChunkId) -> bool {
+        base.id != *id && self.has_whole_chunk(&base.id)
+    }
+
+    fn has_whole_chunk(&self, id: &ChunkId) -> bool {
+        let whole = |place: &Place| place.base.is_none() && self.is_there(place);
+        self.repo.index().has_place(id, whole)
+    }
+
+    fn is_there(&self, place: &Place) -> bool {
+        !self.missing.contains(&place.pack.id)
     }
 
     /// Whether something that the index should know or have is not there, so that what a snapshot

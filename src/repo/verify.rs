@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::format::index::{PackInfo, Place};
-use crate::format::pack::Footer;
+use crate::format::pack::{BlockEntry, Footer};
 use crate::format::{
     Beat, ChunkId, Contents, Folder, FrameKind, OBJECT_HEADER_LEN, ObjectKey, PackId, PackKind,
     SegmentId, SnapshotId, frame, limits,
@@ -12,7 +12,7 @@ use crate::format::{
 use super::Repository;
 use super::error::{InObject, RepoError, Result};
 use super::index;
-use super::pack::{open_block, read_footer, records};
+use super::pack::{OpenedBlock, read_footer, records};
 
 /// A stored pack as the storage lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,10 +146,13 @@ impl Repository {
             let mut here = places.iter().filter(|place| place.pack.id == pack.id).peekable();
             let same = |place: &Place| {
                 (place.block_offset, place.block_len) == (record.block_offset, record.block_len)
-                    && place.chunk_len == record.chunk_len
+                    && (place.chunk_len, place.base) == (record.chunk_len, record.base)
             };
             if here.peek().is_some() && !here.any(same) {
-                let what = format!("the index has another place of chunk {} in it", record.id);
+                let what = format!(
+                    "the index has another place of chunk {} in it, or another base",
+                    record.id
+                );
                 check.errors.push(RepoError::corrupt(object, what));
             }
         }
@@ -178,18 +181,9 @@ impl Repository {
         for block in &footer.blocks {
             let end = offset + block.stored_len as usize;
             let bytes = stored.get(offset..end).unwrap_or_default().to_vec();
-            let mut base = |id: &ChunkId| self.chunks.base(id, Some((pack.id, offset as u32)));
-            let wrong = match open_block(&object, offset as u64, &cipher, bytes, &mut base) {
-                Err(err) => Some(err),
-                Ok(plain) => {
-                    let listed = block.chunks.iter().map(|chunk| (chunk.id, chunk.len as usize));
-                    self.first_wrong_chunk(pack.kind, &plain, listed).map(|id| {
-                        let what = format!("chunk {id} does not have the content its id states");
-                        RepoError::corrupt(super::pack::block_name(&object, offset as u64), what)
-                    })
-                }
-            };
-            if let Some(err) = wrong {
+            let checked = OpenedBlock::open(&object, offset as u64, &cipher, bytes)
+                .and_then(|opened| self.check_block(pack, offset as u32, block, &opened));
+            if let Err(err) = checked {
                 check.unreadable.extend(block.chunks.iter().map(|chunk| chunk.id));
                 check.errors.push(err);
             }
@@ -198,21 +192,36 @@ impl Repository {
         Ok(())
     }
 
-    fn first_wrong_chunk(
+    /// That a block at this offset is told from the chunks that the footer lists, and holds the
+    /// chunks that it lists.
+    fn check_block(
         &self,
-        kind: PackKind,
-        plain: &[u8],
-        chunks: impl Iterator<Item = (ChunkId, usize)>,
-    ) -> Option<ChunkId> {
-        let mut rest = plain;
-        for (id, len) in chunks {
-            let Some((chunk, after)) = rest.split_at_checked(len) else { return Some(id) };
-            if self.vault().id(kind, chunk) != id {
-                return Some(id);
-            }
+        pack: &StoredPack,
+        offset: u32,
+        listed: &BlockEntry,
+        opened: &OpenedBlock,
+    ) -> Result<()> {
+        let lens = listed.chunks.iter().map(|chunk| chunk.len);
+        if !opened.bases()?.into_iter().eq(listed.bases.iter().copied().zip(lens)) {
+            return Err(opened.corrupt("it is told from other chunks than the pack's footer lists"));
+        }
+        let plain = opened.decode(|id| self.chunks.base(id, Some((pack.id, offset))))?;
+        let mut rest = plain.as_slice();
+        for chunk in &listed.chunks {
+            let found = rest.split_at_checked(chunk.len as usize);
+            let Some((_, after)) =
+                found.filter(|(bytes, _)| self.vault().id(pack.kind, bytes) == chunk.id)
+            else {
+                let id = chunk.id;
+                let what = format!("chunk {id} does not have the content its id states");
+                return Err(opened.corrupt(what));
+            };
             rest = after;
         }
-        None
+        if rest.is_empty() {
+            return Ok(());
+        }
+        Err(opened.corrupt(format!("it holds {} bytes that the footer does not list", rest.len())))
     }
 
     /// Checks one beat of a session.

@@ -40,8 +40,8 @@ RECORD = MIB + 16
 HOLE = bytes(32)
 KINDS = ("file", "directory", "link", "fifo", "socket", "chardev", "blockdev")
 
-Place = namedtuple("Place", "pack start stored offset length")
-Pack = namedtuple("Pack", "path key")
+Place = namedtuple("Place", "pack start stored offset length base")  # base: an id, or None
+Pack = namedtuple("Pack", "path key kind")
 
 
 class Damage(Exception):
@@ -113,6 +113,9 @@ class Record:
 
     def list(self, item, most=None):
         count = self.u64()
+        return self.list_of(count, item, most)
+
+    def list_of(self, count, item, most=None):
         need(count <= (len(self.data) - self.pos if most is None else most), "list is too long")
         return [item() for _ in range(count)]
 
@@ -242,19 +245,88 @@ def plain_page(data, kind):
     return Record(payload)
 
 
-def open_block(data):
-    need(len(data) >= 8 and data[0] <= 1 and data[1:4] == bytes(3), "block's header")
-    length, coded = int.from_bytes(data[4:8], "little"), data[8:]
+def open_block(data, base=None):
+    """The plain bytes of a payload; base(id) gives the chunks that a difference needs."""
+    need(len(data) >= 8 and data[2:4] == bytes(2), "block's header")
+    codec, parameter, length, coded = data[0], data[1], int.from_bytes(data[4:8], "little"), data[8:]
     need(length <= 32 * MIB, "block is too long")
-    if data[0] == 1:
-        need(length // 32768 <= len(coded), "block's ratio")
-        parameters = zstandard.get_frame_parameters(coded)
-        need(parameters.content_size == length and parameters.dict_id == 0, "zstd frame's header")
-        stream = zstandard.ZstdDecompressor().decompressobj()
-        coded = stream.decompress(coded)
-        need(stream.eof and not stream.unused_data, "not exactly one zstd frame")
-    need(len(coded) == length, "block's plain length")
-    return coded
+    if codec in (0, 1):
+        need(parameter == 0, "codec's parameter")
+        plain = zstd_frame(coded, length) if codec else coded
+    elif codec == 2:
+        plain = join_planes(Record(coded), parameter, length)
+    else:
+        need(codec == 3 and base, f"codec {codec} is not known, or may not be here")
+        plain = from_bases(Record(coded), parameter, length, base)
+    need(len(plain) == length, "block's plain length")
+    return plain
+
+
+def zstd_frame(coded, length, prefix=None):
+    need(length // 32768 <= len(coded), "block's ratio")
+    parameters = zstandard.get_frame_parameters(coded)
+    need(parameters.content_size == length and parameters.dict_id == 0, "zstd frame's header")
+    if prefix is not None:
+        prefix = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    stream = zstandard.ZstdDecompressor(dict_data=prefix).decompressobj()
+    plain = stream.decompress(coded)
+    need(stream.eof and not stream.unused_data and len(plain) == length, "not exactly one zstd frame")
+    return plain
+
+
+def join_planes(r, width, length):
+    need(width in (2, 4, 8), "width of planes")
+    count, plain = length // width, bytearray(length)
+    for number in range(width):
+        framed, coded = r.variant(2, r.u8), r.take(r.u32())
+        plane = zstd_frame(coded, count) if framed else coded
+        need(len(plane) == count, "plane's length")
+        plain[number:count * width:width] = plane
+    plain[count * width:] = r.take(length - count * width)
+    return r.end(bytes(plain))
+
+
+def read_bases(r, length):
+    bases = r.list_of(r.u32(), lambda: (r.id32(), r.u32()))
+    need(bases and all(n for _, n in bases) and sum(n for _, n in bases) == length, "bases' chunks")
+    return bases
+
+
+def from_bases(r, operation, length, base):
+    need(operation <= 3, "operation is not known")
+    buffer = b""
+    for id_, n in read_bases(r, length):
+        whole = base(id_)
+        buffer += whole if operation == 3 else whole[:n] + bytes(n - len(whole[:n]))
+        need(len(buffer) <= 32 * MIB, "bases are too long")
+    rest = r.take(len(r.data) - r.pos)
+    if operation == 3:
+        return zstd_frame(rest, length, buffer)
+    difference = open_block(rest)
+    need(len(difference) == length, "difference's length")
+    if operation == 0:
+        return bytes(map(int.__xor__, difference, buffer))
+    size, letter = {1: (2, "H"), 2: (4, "I")}[operation]
+    end = length - length % size
+    old, folded = (struct.unpack(f"<{end // size}{letter}", data[:end]) for data in (buffer, difference))
+    new = [unordered(ordered(a, size) + unfolded(b), size) for a, b in zip(old, folded)]
+    tail = bytes(map(int.__xor__, difference[end:], buffer[end:]))
+    return struct.pack(f"<{end // size}{letter}", *new) + tail
+
+
+def ordered(x, size):
+    half = 1 << 8 * size - 1
+    return 2 * half - 1 - x if x >= half else x + half
+
+
+def unordered(x, size):
+    half = 1 << 8 * size - 1
+    x %= 2 * half
+    return x - half if x >= half else 2 * half - 1 - x
+
+
+def unfolded(x):
+    return -(x + 1) // 2 if x % 2 else x // 2
 
 
 class Repository:
@@ -265,7 +337,8 @@ class Repository:
         self.config = read_config(Record(payload))
         self.id = self.config.id
         self.master = self.open_master(passphrase, keyfile) if self.config.encrypted else None
-        self.chunk_key = self.master and derive("icecore 1 chunk id", self.master)
+        self.id_keys = self.master and {DATA: derive("icecore 1 chunk id", self.master),
+                                        META: derive("icecore 1 page id", self.master)}
         self.check_mac()
         self.places, self.verified = {}, set()
         self.read_packs() if packs_only else self.read_index()
@@ -346,20 +419,27 @@ class Repository:
         sizes = [64, 64 * packs, 32 * ids, 32 * bases, table + -table % 8, 32 * count, 24 * count]
         need(sum(sizes) == len(body), "segment's length")
         r = Record(body)
-        _, packs, replaced, _, fanout, names, places = [r.take(size) for size in sizes]
+        _, packs, replaced, bases, fanout, names, places = [r.take(size) for size in sizes]
         packs = [self.segment_pack(packs[i:i + 64]) for i in range(0, len(packs), 64)]
         names = [names[i:i + 32] for i in range(0, len(names), 32)]
+        bases = [bases[i:i + 32] for i in range(0, len(bases), 32)]
+        need(all(a < b for a, b in zip(bases, bases[1:])), "bases out of order")
         check_fanout(fanout, bits, names)
-        chunks = []
+        chunks, last = [], None
         for name, (pack, *place, base) in zip(names, struct.iter_unpack("<6I", places)):
-            need(pack < len(packs) and place[3] and base <= bases, "place")
-            chunks.append((name, Place(packs[pack], *place)))
+            need(pack < len(packs) and place[3] and base <= len(bases), "place")
+            need(last is None or last < (name, base, pack, *place), "places out of order")
+            last = (name, base, pack, *place)
+            base = bases[base - 1] if base else None
+            need(base != name, "chunk that is its own base")
+            chunks.append((name, Place(packs[pack], *place, base)))
         return [replaced[i:i + 32] for i in range(0, len(replaced), 32)], chunks
 
     def segment_pack(self, entry):
         id_, salt, length, kind, zero = struct.unpack("<32s16sQB7s", entry)
         need(kind in FOLDERS and 128 <= length <= 256 * MIB and zero == bytes(7), "segment's pack")
-        return Pack(self.path / FOLDERS[kind] / id_.hex()[:2] / id_.hex(), self.object_key(kind, salt + self.id))
+        path = self.path / FOLDERS[kind] / id_.hex()[:2] / id_.hex()
+        return Pack(path, self.object_key(kind, salt + self.id), kind)
 
     # ------------------------------------------------------------ packs
 
@@ -380,48 +460,71 @@ class Repository:
         need(start >= 64 and start + length + 64 == len(data) and zero == bytes(24), "pack's trailer")
         footer = data[start:start + length]
         r = Record(unseal(key, start, footer) if key else footer)
-        self.read_footer(r, Pack(path, key), start)
+        self.read_footer(r, Pack(path, key, kind), start)
 
     def read_footer(self, r, pack, end):
-        block_count, chunk_count, zero = r.u32(), r.u32(), r.u64()
+        block_count, chunk_count, base_count, zero = r.u32(), r.u32(), r.u32(), r.u32()
         need(zero == 0 and block_count <= 1 << 20 and chunk_count <= 1 << 22, "footer's header")
-        need(len(r.data) == 16 + 12 * block_count + 36 * chunk_count, "footer's length")
-        blocks = [(r.u32(), r.u32(), r.u32()) for _ in range(block_count)]
+        need(len(r.data) == 16 + 16 * block_count + 36 * chunk_count + 32 * base_count, "footer's length")
+        blocks = [(r.u32(), r.u32(), r.u32(), r.variant(2)) for _ in range(block_count)]
+        need(sum(chunks for _, _, chunks, _ in blocks) == chunk_count, "footer's chunks")
+        need(sum(chunks * delta for _, _, chunks, delta in blocks) == base_count, "footer's bases")
+        chunks = [(r.id32(), r.u32()) for _ in range(chunk_count)]
+        bases = [r.id32() for _ in range(base_count)]
+        r.end()
         start = 64
-        for stored, plain, chunks in blocks:
+        for stored, plain, count, delta in blocks:
             need(stored <= 32 * MIB + 4 * KIB and plain <= 32 * MIB, "block's lengths")
+            mine, chunks = chunks[:count], chunks[count:]
+            theirs, bases = (bases[:count], bases[count:]) if delta else ([None] * count, bases)
             offset = 0
-            for _ in range(chunks):
-                chunk, length = r.id32(), r.u32()
-                need(length >= 1, "empty chunk")
-                self.places.setdefault(chunk, []).append(Place(pack, start, stored, offset, length))
+            for (chunk, length), base in zip(mine, theirs):
+                need(length >= 1 and chunk != base, "empty chunk, or its own base")
+                self.places.setdefault(chunk, []).append(Place(pack, start, stored, offset, length, base))
                 offset += length
             need(offset == plain, "chunks do not fill the block")
             start += stored
+            if delta:
+                # What the payload says must be what the footer says.
+                data = self.payload(pack, start - stored, stored)
+                found = read_bases(Record(data[8:]), plain) if data[0] == 3 else None
+                need(found == [(base, n) for base, (_, n) in zip(theirs, mine)], "bases of a block")
         need(start == end, "blocks do not fill the pack")
-        r.end()
 
     # ------------------------------------------------------------ chunks
 
-    def read_block(self, pack, start, stored):
+    def payload(self, pack, start, stored):
         need(stored <= 32 * MIB + 4 * KIB, "stored block is too long")
         with open(pack.path, "rb") as file:
             file.seek(start)
             data = file.read(stored)
         need(len(data) == stored, "block lies outside of the pack")
-        return open_block(unseal(pack.key, start, data) if pack.key else data)
+        return unseal(pack.key, start, data) if pack.key else data
 
-    def chunk(self, id_):
-        """The bytes of a chunk, from the first copy that is right."""
-        problem = "no place is known"
+    def read_block(self, pack, start, stored, delta):
+        """A block's plain bytes; only where its places say so may it need other chunks."""
+        base = lambda id_: self.chunk(id_, base_for=(pack, start))
+        return open_block(self.payload(pack, start, stored), base if delta else None)
+
+    def chunk_id(self, data, kind):
+        if self.id_keys:
+            return blake3(data, key=self.id_keys[kind]).digest()
+        return blake3(data).digest() if kind == DATA else derive("icecore 1 page id of a plain repository", data)
+
+    def chunk(self, id_, base_for=None):
+        """The bytes of a chunk, from the first copy that is right; of a base from one that is whole
+        and in another block."""
+        problem = "no place is known, or none that a base may have"
         for place in self.places.get(id_, []):
+            if base_for and (place.base or (place.pack, place.start) == base_for):
+                continue
             try:
-                block = self.block(place.pack, place.start, place.stored)
+                block = self.block(place.pack, place.start, place.stored, place.base is not None)
             except (Damage, OSError, zstandard.ZstdError) as error:
                 problem = error
                 continue
             data = block[place.offset:place.offset + place.length]
-            if len(data) == place.length and blake3(data, key=self.chunk_key).digest() == id_:
+            if len(data) == place.length and self.chunk_id(data, place.pack.kind) == id_:
                 self.verified.add(id_)
                 return data
             problem = "its bytes do not match its id"
@@ -520,7 +623,7 @@ class Repository:
 
 
 def check_fanout(table, bits, names):
-    need(all(a < b for a, b in zip(names, names[1:])), "ids out of order")
+    need(all(a <= b for a, b in zip(names, names[1:])), "ids out of order")
     numbers = struct.unpack_from(f"<{2**bits + 1}I", table)
     need(not any(table[4 * len(numbers):]), "fan-out table's padding")
     counts = [0] * 2**bits

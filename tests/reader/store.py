@@ -3,17 +3,18 @@
 Written from the page alone. Everything that is read is checked; nothing is trusted for its place.
 """
 
+import itertools
 import os
 import re
 import struct
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-import zstandard
 
+import blocks
 import records
 from records import Malformed, Unsupported, need
 
@@ -30,7 +31,11 @@ PAYLOAD_MAX = {
 DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT = 1, 2, 3, 4, 5
 PACKS = {"data": DATA_PACK, "meta": META_PACK}
 
-Place = namedtuple("Place", "pack salt kind block_offset block_length chunk_offset chunk_length")
+# Base is an id, or None where the chunk is stored whole.
+Place = namedtuple(
+    "Place", "pack salt kind block_offset block_length chunk_offset chunk_length base"
+)
+BLOCKS_KEPT = 16
 
 
 def derive_key(context, material):
@@ -80,16 +85,18 @@ class Repository:
         payload = plain_frame(CONFIG, self.read("config"))
         self.config = records.whole(records.config, payload)
         self.id = self.config["repository"]
-        self.master = self.chunk_key = None
+        self.master = None
+        self.id_keys = {}
         mac = bytes(32)
         if self.config["encrypted"]:
             self.master = self.open_master(passphrase, key_file)
-            self.chunk_key = derive_key("icecore 1 chunk id", self.master)
+            self.id_keys[DATA_PACK] = derive_key("icecore 1 chunk id", self.master)
+            self.id_keys[META_PACK] = derive_key("icecore 1 page id", self.master)
             key = derive_key("icecore 1 config", self.master)
             mac = blake3(payload[:-32], key=key).digest()
         need(mac == self.config["mac"], "config: authentication code")
         self.chunks = None
-        self.block = (None, None)
+        self.blocks = OrderedDict()
 
     # Objects
 
@@ -188,41 +195,64 @@ class Repository:
 
     def footer_chunks(self, pack, salt, kind, end, footer):
         need(len(footer) >= 16, "footer is cut short")
-        block_count, chunk_count, zero = struct.unpack("<IIQ", footer[:16])
+        block_count, chunk_count, base_count, zero = struct.unpack("<IIII", footer[:16])
         need(zero == 0 and block_count <= 1 << 20 and chunk_count <= 1 << 22, "footer")
-        need(len(footer) == 16 + 12 * block_count + 36 * chunk_count, "footer of another length")
-        at = 16 + 12 * block_count
+        bases_at = 16 + 16 * block_count + 36 * chunk_count
+        need(len(footer) == bases_at + 32 * base_count, "footer of another length")
+        bases = iter([footer[n : n + 32] for n in range(bases_at, len(footer), 32)])
+        at = 16 + 16 * block_count
         offset = 64
         found = []
-        for stored, plain, chunks in struct.iter_unpack("<III", footer[16:at]):
+        for stored, plain, chunks, block_kind in struct.iter_unpack("<IIII", footer[16:at]):
             need(plain <= 32 << 20 and stored <= (32 << 20) + 4096, "block too long")
+            need(block_kind <= 1, "block of an unknown kind")
             start = 0
             for _ in range(chunks):
-                need(at + 36 <= len(footer), "footer lists too few chunks")
+                need(at + 36 <= bases_at, "footer lists too few chunks")
                 chunk, length = struct.unpack("<32sI", footer[at : at + 36])
                 need(length >= 1, "empty chunk")
-                place = Place(pack, salt, kind, offset, stored, start, length)
+                base = next(bases, chunk) if block_kind else None
+                need(base != chunk, "too few bases, or a chunk that is its own")
+                place = Place(pack, salt, kind, offset, stored, start, length, base)
                 found.append((chunk, place))
                 at += 36
                 start += length
             need(start == plain, "chunks do not fill their block")
             offset += stored
-        need(at == len(footer) and offset == end, "blocks do not fill the pack")
+        need(at == bases_at and offset == end, "blocks do not fill the pack")
+        need(next(bases, None) is None, "footer lists too many bases")
         return found
 
-    def read_block(self, place):
-        if self.block[0] == (place.pack, place.block_offset):
-            return self.block[1]
+    def payload(self, place):
         folder = {kind: folder for folder, kind in PACKS.items()}[place.kind]
         name = f"{folder}/{place.pack[:1].hex()}/{place.pack.hex()}"
         with open(os.path.join(self.root, name), "rb") as file:
             file.seek(place.block_offset)
             stored = file.read(place.block_length)
         need(len(stored) == place.block_length, f"{name}: cut short")
-        payload = self.part(place.kind, place.salt, place.block_offset, b"", stored, name)
-        plain = decode_block(payload)
-        self.block = ((place.pack, place.block_offset), plain)
-        return plain
+        return self.part(place.kind, place.salt, place.block_offset, b"", stored, name)
+
+    def read_block(self, place):
+        """Plain bytes; a block that is told from others only where the place says so."""
+        at = place.pack, place.block_offset
+        key = at, place.base is None
+        if key not in self.blocks:
+            base = None if place.base is None else lambda id: self.base(id, at)
+            plain = blocks.decode(self.payload(place), base)
+            self.blocks[key] = plain
+            if len(self.blocks) > BLOCKS_KEPT:
+                self.blocks.popitem(last=False)
+        return self.blocks[key]
+
+    def check_block(self, block):
+        """Its chunks are (id, place) as the footer lists them: all must be there, and their bases
+        be those of the payload. How the block is coded."""
+        payload = self.payload(block[0][1])
+        listed = [(place.base, place.chunk_length) for _, place in block if place.base]
+        need(blocks.bases(payload) == listed, "the payload has other bases than the footer")
+        for id, place in block:
+            self.at(id, place)
+        return blocks.codec(payload)
 
     # Index
 
@@ -247,20 +277,36 @@ class Repository:
         for name, kind in self.pack_names():
             for id, place in self.pack_chunks(name, kind):
                 places.setdefault(id, []).append(place)
+        for found in places.values():
+            found.sort(key=lambda place: place.base is not None)
         self.chunks = lambda id: places.get(id, [])
 
     def chunk(self, id):
         for place in self.chunks(id):
-            plain = self.read_block(place)
-            chunk = plain[place.chunk_offset : place.chunk_offset + place.chunk_length]
-            need(self.chunk_id(chunk) == id, f"chunk {id.hex()}: other content")
-            return chunk
+            return self.at(id, place)
         raise Malformed(f"chunk {id.hex()} is nowhere")
 
-    def chunk_id(self, chunk):
-        if self.chunk_key is None:
-            return blake3(chunk).digest()
-        return blake3(chunk, key=self.chunk_key).digest()
+    def base(self, id, needed_by):
+        """A chunk that others are told from: stored whole, and in another block."""
+        for place in self.chunks(id):
+            if place.base is None and (place.pack, place.block_offset) != needed_by:
+                return self.at(id, place)
+        raise Malformed(f"base {id.hex()} is nowhere as a whole")
+
+    def at(self, id, place):
+        """The chunk at a place."""
+        plain = self.read_block(place)
+        chunk = plain[place.chunk_offset : place.chunk_offset + place.chunk_length]
+        need(len(chunk) == place.chunk_length, "chunk lies outside of its block")
+        need(self.chunk_id(chunk, place.kind) == id, f"chunk {id.hex()}: other content")
+        return chunk
+
+    def chunk_id(self, chunk, kind):
+        if self.id_keys:
+            return blake3(chunk, key=self.id_keys[kind]).digest()
+        if kind == META_PACK:
+            return derive_key("icecore 1 page id of a plain repository", chunk)
+        return blake3(chunk).digest()
 
     # Snapshots
 
@@ -273,45 +319,6 @@ class Repository:
                 need(commit["snapshot"]["id"].hex() == name[10:], f"{name}: another id")
                 found.append(commit["snapshot"])
         return sorted(found, key=lambda snapshot: (snapshot["time"], snapshot["id"]))
-
-
-def decode_block(payload):
-    need(len(payload) >= 8 and payload[2:4] == bytes(2), "block payload")
-    codec, parameter, length = payload[0], payload[1], struct.unpack("<I", payload[4:8])[0]
-    coded = payload[8:]
-    need(length <= 32 << 20, "block too long")
-    if codec == 0:
-        need(parameter == 0 and length == len(coded), "stored block of another length")
-        return coded
-    if codec == 2:
-        return merge_planes(coded, parameter, length)
-    need(codec == 1 and parameter == 0, f"unknown codec {codec}")
-    return decode_frame(coded, length)
-
-
-def decode_frame(coded, length):
-    need(length // 32768 <= len(coded), "block promises too much")
-    need(zstandard.frame_content_size(coded) == length, "zstd frame of another length")
-    decoder = zstandard.ZstdDecompressor().decompressobj()
-    plain = decoder.decompress(coded)
-    need(decoder.eof and not decoder.unused_data and len(plain) == length, "zstd frame")
-    return plain
-
-
-def merge_planes(coded, width, length):
-    need(width in (2, 4, 8), f"planes of {width} bytes")
-    plain, plane_len = bytearray(length), length // width
-    for number in range(width):
-        need(len(coded) >= 5 and coded[0] <= 1, "plane")
-        end = 5 + struct.unpack("<I", coded[1:5])[0]
-        need(len(coded) >= end, "plane is cut short")
-        plane = decode_frame(coded[5:end], plane_len) if coded[0] else coded[5:end]
-        need(len(plane) == plane_len, "plane of another length")
-        plain[number : plane_len * width : width] = plane
-        coded = coded[end:]
-    need(len(coded) == length - plane_len * width, "bytes after the planes")
-    plain[plane_len * width :] = coded
-    return bytes(plain)
 
 
 class Segment:
@@ -327,6 +334,8 @@ class Segment:
         version, self.bits, self.count, packs, replaces, bases = struct.unpack("<IIQIII", body[8:36])
         check_version(version)
         need(self.bits <= 24 and body[36:48] == bytes(12), f"{name}: body header")
+        need(self.count < 1 << 32 and bases <= self.count, f"{name}: body header")
+        need(packs <= 1 << 24 and replaces <= 1 << 20, f"{name}: body header")
         at = 64
         self.packs = [self.pack(body[at + 64 * n : at + 64 * (n + 1)]) for n in range(packs)]
         at += 64 * packs
@@ -375,7 +384,15 @@ class Segment:
         need(number < len(self.packs) and base <= len(self.bases) and numbers[3] >= 1, "place")
         id, salt, kind, length = self.packs[number]
         need(numbers[0] + numbers[1] <= length, "place outside of its pack")
-        return Place(id, salt, kind, *numbers)
+        base = self.bases[base - 1] if base else None
+        need(base != self.id(position), "a chunk that is its own base")
+        return Place(id, salt, kind, *numbers, base)
+
+    def order(self, position):
+        """What ids and places ascend by."""
+        at = self.places_at + 24 * position
+        *numbers, base = struct.unpack("<6I", self.body[at : at + 24])
+        return self.id(position), base, *numbers
 
     def find(self, id):
         prefix = int.from_bytes(id, "big") >> (256 - self.bits)
@@ -391,6 +408,13 @@ class Segment:
 
     def items(self):
         ids = [self.id(position) for position in range(self.count)]
-        need(all(a <= b for a, b in zip(ids, ids[1:])), "ids out of order")
-        need(self.fanout(0) == 0 and self.fanout(2**self.bits) == self.count, "fan-out table")
+        order = [self.order(position) for position in range(self.count)]
+        need(all(a < b for a, b in zip(order, order[1:])), "ids or places out of order")
+        below = [0] * (2**self.bits + 1)
+        for id in ids:
+            below[(int.from_bytes(id, "big") >> (256 - self.bits)) + 1] += 1
+        need(
+            all(self.fanout(n) == count for n, count in enumerate(itertools.accumulate(below))),
+            "fan-out table",
+        )
         return [(id, self.place(position)) for position, id in enumerate(ids)]

@@ -20,6 +20,7 @@ mod budget;
 mod compare;
 mod content;
 mod cut;
+mod drafts;
 mod excludes;
 mod links;
 mod pipeline;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::codec::block::is_noise;
 use crate::codec::{BlockEncoder, ReadChunks};
 use crate::format::{ChunkClass, Content, File, PackKind, limits};
 use crate::localfs::{self, Found, GuardedFile, LocalError, SourceFile};
@@ -21,13 +20,11 @@ use super::abort::Abort;
 use super::bases::Bases;
 use super::content::Assembly;
 use super::cut::{Cutters, WholeReader};
+use super::drafts::Drafts;
 use super::ticket::{FileJob, Reading};
 
 /// Longer than a tick of any kernel's clock (10 ms at 100 Hz).
 const TICK: Duration = Duration::from_millis(20);
-
-/// Longer chunks fill most of a block themselves.
-const MIXED_MAX: usize = 128 << 10;
 
 /// Why reading stopped.
 enum Stop {
@@ -59,13 +56,7 @@ pub(super) struct Reader<'s, 'r> {
     blocks: Sender<BlockDraft>,
     pages: PageWriter<'s, 'r>,
     cutters: Cutters,
-    /// Chunks that are coded by themselves.
-    whole: BlockDraft,
-    /// Short chunks that will not shrink. Beside text they would spoil its coding: of 500,000 small
-    /// files, a fifth of them noise, 5 % less is stored.
-    noise: BlockDraft,
-    /// Chunks that are told from bases.
-    told: BlockDraft,
+    drafts: Drafts,
     buffer: Vec<u8>,
 }
 
@@ -85,18 +76,14 @@ impl<'s, 'r> Reader<'s, 'r> {
             blocks,
             pages: PageWriter::new(session, encoder, false),
             cutters: Cutters::new(repo, options.chunker),
-            whole: BlockDraft::default(),
-            noise: BlockDraft::default(),
-            told: BlockDraft::default(),
+            drafts: Drafts::default(),
             buffer: Vec::new(),
         })
     }
 
     /// Sends what is still open.
     pub(super) fn finish(mut self) -> Result<()> {
-        for draft in [&mut self.whole, &mut self.noise, &mut self.told] {
-            send(draft, &self.blocks);
-        }
+        self.drafts.send_all(&self.blocks);
         Ok(self.pages.flush()?)
     }
 
@@ -250,21 +237,7 @@ impl<'s, 'r> Reader<'s, 'r> {
             if self.session.claim(&id)? {
                 let element = cutter.element_at(assembly.size);
                 let base = bases.find(assembly.size, chunk, element);
-                let draft = if base.is_some() {
-                    &mut self.told
-                } else if chunk.len() < MIXED_MAX && is_noise(chunk) {
-                    &mut self.noise
-                } else {
-                    &mut self.whole
-                };
-                if draft.is_full_for(chunk.len()) || draft.element != element {
-                    send(draft, &self.blocks);
-                }
-                draft.element = element;
-                match base {
-                    Some(base) => draft.push_with_base(id, chunk, &base),
-                    None => draft.push(id, chunk),
-                }
+                self.drafts.add(self.session, id, chunk, element, base, &self.blocks);
             }
             assembly.chunk(id, chunk, &mut self.pages)?;
             self.abort.read(chunk.len() as u64);
@@ -282,15 +255,6 @@ impl<'s, 'r> Reader<'s, 'r> {
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
         })
-    }
-}
-
-/// Sends an open block to the coders and leaves an empty one.
-fn send(draft: &mut BlockDraft, blocks: &Sender<BlockDraft>) {
-    let full = std::mem::take(draft);
-    if !full.is_empty() {
-        // A closed queue means that the coders failed, and they have said why.
-        let _ = blocks.send(full);
     }
 }
 

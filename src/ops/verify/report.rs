@@ -133,6 +133,9 @@ impl Damaged {
             RepoError::ChunkMissing { chunk } => {
                 (format!("chunk {chunk}"), "is in no index segment".into())
             }
+            RepoError::Base { object, base, cause } => {
+                (object.clone(), format!("is told from chunk {base}: {cause}"))
+            }
             RepoError::Storage(err) => (storage_object(err), with_cause(err)),
             err => (String::new(), with_cause(err)),
         };

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::format::index::Place;
 use crate::format::{Body, ChunkId, Extent, File, PackId, Snapshot, SnapshotId};
 use crate::ops::path::joined;
 use crate::ops::{OpError, Result};
@@ -141,14 +142,13 @@ impl<'a> TreeCheck<'a> {
     fn chunk(&self, extent: &Extent) -> Result<(), RepoError> {
         if !self.stored.suspects.contains(&extent.id) {
             let places = self.repo.chunk_places(&extent.id)?;
-            let good = places.iter().any(|place| {
-                let end = u64::from(place.block_offset) + u64::from(place.block_len);
-                let stored = self.stored.packs.get(&place.pack.id);
-                u64::from(place.chunk_len) == extent.len
-                    && stored.is_some_and(|it| it.kind == place.pack.kind && end <= it.len)
-            });
-            if good {
-                return Ok(());
+            for place in &places {
+                if u64::from(place.chunk_len) == extent.len
+                    && self.is_there(place)
+                    && self.has_base(place)?
+                {
+                    return Ok(());
+                }
             }
             if places.is_empty() {
                 return Err(RepoError::ChunkMissing { chunk: extent.id });
@@ -160,6 +160,20 @@ impl<'a> TreeCheck<'a> {
         }
         let what = format!("holds {len} bytes where {} are listed", extent.len);
         Err(RepoError::Corrupt { object: format!("chunk {}", extent.id), what })
+    }
+
+    /// Whether a place's block is in a pack that is there.
+    fn is_there(&self, place: &Place) -> bool {
+        let end = u64::from(place.block_offset) + u64::from(place.block_len);
+        let stored = self.stored.packs.get(&place.pack.id);
+        stored.is_some_and(|it| it.kind == place.pack.kind && end <= it.len)
+    }
+
+    /// Whether the chunk that a place is told from, if any, is there, and as a whole.
+    fn has_base(&self, place: &Place) -> Result<bool, RepoError> {
+        let Some(base) = place.base else { return Ok(true) };
+        let whole = |place: &Place| place.base.is_none() && self.is_there(place);
+        Ok(self.repo.chunk_places(&base)?.iter().any(whole))
     }
 
     /// Lists the paths of a snapshot that are not whole.

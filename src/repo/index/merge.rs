@@ -242,7 +242,9 @@ mod tests {
         ) {
             let sum: u64 = sizes.iter().sum();
             let (left, _) = settle(sizes);
-            prop_assert!(left.len() <= SEGMENTS_MAX, "{:?}", left);
+            // What is near the cap is left alone, however much there is of it.
+            let small = left.iter().filter(|len| **len <= limits::SEGMENT_RECORDS_MAX / 2);
+            prop_assert!(small.count() <= SEGMENTS_MAX, "{:?}", left);
             prop_assert_eq!(left.iter().sum::<u64>(), sum);
         }
     }

@@ -1,0 +1,69 @@
+//! The blocks that a reader has open: which new chunk goes with which others.
+
+use crossbeam_channel::Sender;
+
+use crate::codec::Element;
+use crate::codec::block::is_noise;
+use crate::format::ChunkId;
+use crate::repo::{BaseChunk, BlockDraft, Session};
+
+/// Longer chunks fill most of a block themselves.
+const MIXED_MAX: usize = 128 << 10;
+
+/// Open blocks of one reader.
+#[derive(Default)]
+pub(super) struct Drafts {
+    /// Chunks that are coded by themselves.
+    whole: BlockDraft,
+    /// Short chunks that will not shrink. Beside text they would spoil its coding: of 500,000 small
+    /// files, a fifth of them noise, 5 % less is stored.
+    noise: BlockDraft,
+    /// Chunks that are told from bases.
+    told: BlockDraft,
+}
+
+impl Drafts {
+    /// Adds a new chunk; full blocks go to the coders.
+    pub(super) fn add(
+        &mut self,
+        session: &Session<'_>,
+        id: ChunkId,
+        chunk: &[u8],
+        element: Option<Element>,
+        base: Option<BaseChunk>,
+        blocks: &Sender<BlockDraft>,
+    ) {
+        let base = base.filter(|base| session.is_base_of(base, &id));
+        let draft = if base.is_some() {
+            &mut self.told
+        } else if chunk.len() < MIXED_MAX && is_noise(chunk) {
+            &mut self.noise
+        } else {
+            &mut self.whole
+        };
+        if draft.is_full_for(chunk.len()) || draft.element != element {
+            send(draft, blocks);
+        }
+        draft.element = element;
+        match base {
+            Some(base) => draft.push_with_base(id, chunk, &base),
+            None => draft.push(id, chunk),
+        }
+    }
+
+    /// Sends what is open.
+    pub(super) fn send_all(&mut self, blocks: &Sender<BlockDraft>) {
+        for draft in [&mut self.whole, &mut self.noise, &mut self.told] {
+            send(draft, blocks);
+        }
+    }
+}
+
+/// Sends an open block to the coders and leaves an empty one.
+fn send(draft: &mut BlockDraft, blocks: &Sender<BlockDraft>) {
+    let full = std::mem::take(draft);
+    if !full.is_empty() {
+        // A closed queue means that the coders failed, and they have said why.
+        let _ = blocks.send(full);
+    }
+}
