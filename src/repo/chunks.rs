@@ -33,6 +33,17 @@ pub struct Chunk {
     range: Range<usize>,
 }
 
+/// A stored chunk that others may be told from.
+#[derive(Debug, Clone)]
+pub struct BaseChunk {
+    /// Its id.
+    pub id: ChunkId,
+    /// Its verified bytes.
+    pub bytes: Chunk,
+    /// Whether it is not the chunk that was asked for, but what that one is told from.
+    pub old: bool,
+}
+
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         self

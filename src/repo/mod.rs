@@ -26,12 +26,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use chunks::Chunk;
+pub use chunks::{BaseChunk, Chunk};
 pub use content::{ExtentsWriter, Placed};
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
-pub use pack::{BaseChunk, BlockDraft};
+pub use pack::BlockDraft;
 pub use pages::PageWriter;
 pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};

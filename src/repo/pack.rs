@@ -10,7 +10,6 @@ use crate::format::{
 };
 use crate::storage::Storage;
 
-use super::chunks::Chunk;
 use super::error::{InObject, RepoError, Result};
 use super::vault::{PartCipher, Vault};
 
@@ -27,17 +26,6 @@ pub struct BlockDraft {
     bases: Vec<DraftBase>,
     /// Whether any of them is older than the version before.
     has_old_base: bool,
-}
-
-/// A stored chunk that others may be told from.
-#[derive(Debug, Clone)]
-pub struct BaseChunk {
-    /// Its id.
-    pub id: ChunkId,
-    /// Its verified bytes.
-    pub bytes: Chunk,
-    /// Whether it is not the chunk that was asked for, but what that one is told from.
-    pub old: bool,
 }
 
 /// A base and its bytes.
@@ -62,13 +50,15 @@ impl BlockDraft {
         self.chunks.push(ChunkEntry { id, len: plain.len() as u32 });
     }
 
-    /// Adds a chunk that may be told from a base, which must be stored itself, not as a delta. All
-    /// chunks of a draft have a base, or none.
-    pub fn push_with_base(&mut self, id: ChunkId, plain: &[u8], base: &BaseChunk) {
+    /// Adds a chunk that may be told from a base, which must be stored itself, not as a delta, and
+    /// is `old` where the version before is told from it too. All chunks of a draft have a base, or
+    /// none.
+    pub fn push_with_base(&mut self, chunk: (ChunkId, &[u8]), base: (ChunkId, &[u8]), old: bool) {
         debug_assert_eq!(self.bases.len(), self.chunks.len());
+        let ((id, plain), (base_id, bytes)) = (chunk, base);
         self.push(id, plain);
-        self.bases.push(DraftBase { id: base.id, bytes: base.bytes.to_vec() });
-        self.has_old_base |= base.old;
+        self.bases.push(DraftBase { id: base_id, bytes: bytes.to_vec() });
+        self.has_old_base |= old;
     }
 
     /// Codes the block: told from its bases where that is clearly smaller.

@@ -4,9 +4,10 @@ use crate::codec::BlockEncoder;
 use crate::codec::block::promises_gain;
 use crate::format::{ChunkId, PackKind};
 
+use super::chunks::BaseChunk;
 use super::directory::PutPage;
 use super::error::Result;
-use super::pack::{BaseChunk, BlockDraft};
+use super::pack::BlockDraft;
 use super::session::Session;
 
 /// Shorter pages save too little.
@@ -79,7 +80,9 @@ impl PutPage for PageWriter<'_, '_> {
             self.session.write_block(PackKind::Meta, &full, &mut self.encoder)?;
         }
         match base {
-            Some(base) => draft.push_with_base(id, bytes, &base),
+            Some(base) => {
+                draft.push_with_base((id, bytes), (base.id, &base.bytes), base.old);
+            }
             None => draft.push(id, bytes),
         }
         Ok(id)

@@ -23,9 +23,10 @@ use crate::sync::{Permit, Permits, lock};
 use crate::units::chain;
 
 use super::Repository;
+use super::chunks::BaseChunk;
 use super::error::{RepoError, Result};
 use super::index;
-use super::pack::{BaseChunk, BlockDraft, FinishedPack, PackBuilder, records};
+use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
 
 /// A session that shows no new beat for this long counts as dead.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -3,9 +3,10 @@
 use std::io;
 
 use super::Element;
-use super::delta::{self, Operation};
+use super::delta;
 use super::difference::Difference;
 use super::frame::{Effort, FrameEncoder};
+use super::operation::Operation;
 use super::payload::{Codec, PAYLOAD_HEADER_LEN};
 use super::planes::PlanesEncoder;
 use super::sample::{Choice, Estimate, SAMPLED_MIN, Sampler, Windows};

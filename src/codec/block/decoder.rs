@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use super::delta::{Delta, Operation};
+use super::delta::Delta;
 use super::frame::FrameDecoder;
+use super::operation::Operation;
 use super::payload::{Codec, PAYLOAD_HEADER_LEN, Payload};
 use super::planes::PlanesDecoder;
 use crate::format::{ChunkId, Malformed};

@@ -3,9 +3,10 @@
 use std::io;
 
 use super::coder::{Coder, stored};
-use super::delta::{self, Base, Operation};
+use super::delta::{self, Base};
 use super::difference::Difference;
 use super::frame::FrameEncoder;
+use super::operation::Operation;
 use super::payload::{Codec, Payload};
 use super::{BlockDecoder, Compression, Element, anchors};
 use crate::codec::{CodecError, TAG_LEN};

@@ -47,6 +47,7 @@ pub mod delta;
 mod difference;
 mod encoder;
 mod frame;
+mod operation;
 mod payload;
 mod planes;
 mod sample;

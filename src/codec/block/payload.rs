@@ -1,6 +1,6 @@
 //! The header of a payload.
 
-use super::delta::Operation;
+use super::operation::Operation;
 use super::transpose::Width;
 use crate::format::{Malformed, limits};
 

@@ -46,7 +46,7 @@ impl Drafts {
         }
         draft.element = element;
         match base {
-            Some(base) => draft.push_with_base(id, chunk, &base),
+            Some(base) => draft.push_with_base((id, chunk), (base.id, &base.bytes), base.old),
             None => draft.push(id, chunk),
         }
     }
