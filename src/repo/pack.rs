@@ -46,6 +46,10 @@ impl BlockDraft {
     /// Adds a chunk.
     pub fn push(&mut self, id: ChunkId, plain: &[u8]) {
         debug_assert!(!plain.is_empty());
+        if self.chunks.is_empty() {
+            // All of it at once: growing step by step copies the block once more.
+            self.plain.reserve(limits::BLOCK_TARGET.max(plain.len()));
+        }
         self.plain.extend_from_slice(plain);
         self.chunks.push(ChunkEntry { id, len: plain.len() as u32 });
     }
