@@ -469,3 +469,76 @@ fn what_a_pack_that_was_cut_short_still_gives_is_no_base() {
         assert_eq!(affected(&repo).len(), if version == 0 { 0 } else { 2 }, "version {version}");
     }
 }
+
+fn objects(storage: &MemoryStorage, folder: Folder) -> BTreeSet<ObjectKey> {
+    storage.list(folder).unwrap().into_iter().filter_map(|listed| listed.key).collect()
+}
+
+/// Two files whose first versions lie in packs of their own, and whose second versions are one block
+/// of deltas. Then the pack of the first goes.
+#[test]
+fn a_chunk_whose_neighbour_lost_its_base_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+    let storage = Arc::new(MemoryStorage::new());
+    Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+    let (mut a, mut b) = (noise(1, 60_000), noise(2, 60_000));
+    write("a", &a);
+    ingest_tree(&open(&storage), dir.path());
+    let lost = objects(&storage, Folder::Data);
+    write("b", &b);
+    ingest_tree(&open(&storage), dir.path());
+    for bytes in [&mut a, &mut b] {
+        bytes[30_000..30_007].copy_from_slice(b"changed");
+    }
+    write("a", &a);
+    write("b", &b);
+    ingest_tree(&open(&storage), dir.path());
+    for key in &lost {
+        storage.delete(key).unwrap();
+    }
+    let repo = open(&storage);
+    let report = verified(&repo, false);
+    let paths: BTreeSet<String> = report.affected.iter().map(|it| it.path.clone()).collect();
+    assert_eq!(paths, ["/a", "/b"].map(str::to_owned).into());
+    ingest_tree(&repo, dir.path());
+    let repo = open(&storage);
+    for (name, bytes) in [("a", &a), ("b", &b)] {
+        assert!(content(&repo, &find(&repo, name).unwrap()) == *bytes, "{name}");
+    }
+}
+
+#[test]
+fn a_directory_whose_neighbour_lost_its_base_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fill = |name: &str| {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        for n in 0..300 {
+            let path = dir.path().join(name).join(format!("file-{n}-{name}"));
+            std::fs::write(path, format!("{name}{n}")).unwrap();
+        }
+    };
+    let storage = Arc::new(MemoryStorage::new());
+    Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+    fill("p");
+    ingest_tree(&open(&storage), dir.path());
+    let lost = objects(&storage, Folder::Meta);
+    fill("q");
+    ingest_tree(&open(&storage), dir.path());
+    for name in ["p/new", "q/new"] {
+        std::fs::write(dir.path().join(name), "x").unwrap();
+    }
+    ingest_tree(&open(&storage), dir.path());
+    for key in &lost {
+        storage.delete(key).unwrap();
+    }
+    ingest_tree(&open(&storage), dir.path());
+    let repo = open(&storage);
+    for n in 0..300 {
+        for name in ["p", "q"] {
+            let node = find(&repo, &format!("{name}/file-{n}-{name}")).unwrap();
+            assert_eq!(content(&repo, &node), format!("{name}{n}").as_bytes());
+        }
+    }
+    assert!(find(&repo, "p/new").is_some() && find(&repo, "q/new").is_some());
+}

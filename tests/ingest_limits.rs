@@ -36,11 +36,43 @@ fn memory_stays_below_what_was_allowed() {
     }
     // A slow storage fills every queue and the packs.
     let mut command = sandbox.icecore_std();
-    command.args(["-r", "repository", "ingest", "-q", "--threads", "8", "--max-memory", "224M"]);
+    command.args(["-r", "repository", "ingest", "-q", "--threads", "8", "--max-memory", "240M"]);
     command.args(["--limit-upload", "200M"]).arg(&source);
     let peak = common::peak_memory(&mut command);
-    assert!(peak <= 224 << 20, "{} MiB", peak >> 20);
+    assert!(peak <= 240 << 20, "{} MiB", peak >> 20);
     sandbox.icecore().args(["-r", "repository", "verify", "--read-data"]).assert().success();
+}
+
+#[test]
+fn long_chunks_get_the_memory_that_they_need_or_are_refused() {
+    let sandbox = Sandbox::plain();
+    let init = ["init", "--plain", "--chunk-size", "4M", "repository"];
+    sandbox.icecore().args(init).assert().success();
+    let source = sandbox.folder("source");
+    for n in 0..4 {
+        noise(&source.join(format!("file-{n}")), 40 << 20);
+    }
+    let ingest = |memory: &str| {
+        let mut command = sandbox.icecore_std();
+        command.args(["-r", "repository", "ingest", "-q", "--compression", "max"]);
+        command.args(["--max-memory", memory]).arg(&source);
+        command
+    };
+    let refused = ingest("240M").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("chunks of up to 16384 KiB needs --max-memory"), "{said}");
+    let peak = common::peak_memory(&mut ingest("900M"));
+    assert!(peak <= 900 << 20, "{} MiB", peak >> 20);
+    // A second version, whose chunks are told from those of the first.
+    for n in 0..4 {
+        let file = File::options().write(true).open(source.join(format!("file-{n}"))).unwrap();
+        for place in 0..100 {
+            std::os::unix::fs::FileExt::write_all_at(&file, b"changed", place * 400_000).unwrap();
+        }
+    }
+    let peak = common::peak_memory(&mut ingest("900M"));
+    assert!(peak <= 900 << 20, "{} MiB", peak >> 20);
 }
 
 #[test]
@@ -51,9 +83,9 @@ fn too_little_memory_is_refused_before_anything_is_written() {
     let mut command = sandbox.icecore();
     let output = command.args(["-r", "repository", "ingest", "--max-memory", "64M"]).arg(&source);
     let output = output.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("--max-memory 224 MiB or more"), "{said}");
+    assert!(said.contains("needs 240M or more"), "{said}");
     assert!(
         !sandbox.path().join("repository/sessions").exists()
             || fs::read_dir(sandbox.path().join("repository/sessions")).unwrap().next().is_none()

@@ -82,7 +82,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l time -d 'Time
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use, at least 240M; with less, fewer threads. Long chunks need more' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -120,7 +120,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l time -d 'Time
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -d 'off, fast, a zstd level from 1 to 19, or max' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use; with less, fewer threads' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use, at least 240M; with less, fewer threads. Long chunks need more' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F

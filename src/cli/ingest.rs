@@ -101,8 +101,8 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
-    /// Most memory to use; with less, fewer threads
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size, default_value = "512M")]
+    /// Most memory to use, at least 240M; with less, fewer threads. Long chunks need more
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, default_value = "512M")]
     max_memory: u64,
 
     #[command(flatten)]
@@ -177,6 +177,14 @@ impl From<ExcludeArgs> for ExcludeOptions {
             one_file_system: args.one_file_system,
             larger_than: args.exclude_larger_than,
         }
+    }
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let least = ingest::MEMORY_MIN;
+    match units::parse_size(text)? {
+        size if size < least => Err(format!("an ingest needs {}M or more", least >> 20)),
+        size => Ok(size),
     }
 }
 

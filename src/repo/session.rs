@@ -65,6 +65,8 @@ pub struct Session<'r> {
     beats: Mutex<(u64, Instant)>,
     /// Packs that the index names and the storage does not have, or not whole.
     missing: HashSet<PackId>,
+    /// Blocks that cannot be read since a base of theirs is gone.
+    broken: HashSet<(PackId, u32)>,
     /// Whether there are packs that the index does not name: a segment may be lost.
     unindexed_packs: bool,
     failed: AtomicBool,
@@ -88,6 +90,7 @@ impl<'r> Session<'r> {
             unindexed: Mutex::default(),
             beats: Mutex::new((0, Instant::now())),
             missing: HashSet::new(),
+            broken: HashSet::new(),
             unindexed_packs: false,
             failed: AtomicBool::new(false),
             merging: AtomicBool::new(false),
@@ -100,6 +103,9 @@ impl<'r> Session<'r> {
             Ok((missing, unindexed_packs)) => {
                 session.missing = missing;
                 session.unindexed_packs = unindexed_packs;
+                if session.is_degraded() {
+                    session.broken = repo.index().broken_blocks(|place| session.is_there(place));
+                }
                 Ok(session)
             }
             Err(err) => {
@@ -216,7 +222,11 @@ impl<'r> Session<'r> {
     #[must_use]
     pub fn has_chunk(&self, id: &ChunkId) -> bool {
         self.repo.index().has_place(id, |place| {
-            self.is_there(place) && place.base.is_none_or(|base| self.has_whole_chunk(&base))
+            self.is_there(place)
+                && place.base.is_none_or(|base| {
+                    !self.broken.contains(&(place.pack.id, place.block_offset))
+                        && self.has_whole_chunk(&base)
+                })
         })
     }
 

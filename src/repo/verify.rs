@@ -1,6 +1,6 @@
 //! Checks of stored objects, one at a time; `ops::verify` decides which, and adds up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::format::index::{PackInfo, Place};
 use crate::format::pack::{BlockEntry, Footer};
@@ -248,6 +248,12 @@ impl Repository {
             return Err(RepoError::corrupt(ObjectKey::Config, "it changed since it was read"));
         }
         Ok(())
+    }
+
+    /// Blocks, as pack and offset, that nobody can read because a chunk that they are told from is
+    /// not whole in any place that is `there`.
+    pub fn broken_blocks(&self, there: impl Fn(&Place) -> bool) -> HashSet<(PackId, u32)> {
+        self.index().broken_blocks(there)
     }
 
     /// Every place of a chunk that the index knows.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::codec::classes::{self, DATABASE_CHUNK, SNIFF_LEN};
+use crate::codec::classes::{self, DATABASE_CHUNK, SNIFF_LEN, TENSOR_CHUNK};
 use crate::codec::{Chunker, Cutter, Layout, ReadChunks, Sniffed, TensorMap};
 use crate::format::ChunkClass;
 use crate::localfs::GuardedFile;
@@ -59,6 +59,12 @@ impl Cutters {
             large: by_content(classes::large(sizes)),
             fixed: Arc::new(Cutter::Fixed(fixed)),
         }
+    }
+
+    /// The longest chunk that any file may get, in bytes.
+    pub(super) fn chunk_max(&self) -> usize {
+        let usual = [&self.default, &self.large, &self.fixed].map(|cutter| cutter.max());
+        usual.into_iter().fold(TENSOR_CHUNK as usize, usize::max)
     }
 
     /// For content of which neither size nor header can be known before it is read.

@@ -49,7 +49,8 @@ use crate::repo::{Repository, Session, Writer};
 
 use super::error::Result;
 use abort::Abort;
-use budget::Budget;
+use budget::{Budget, Load};
+use cut::Cutters;
 use plan::Plan;
 use walk::Task;
 
@@ -163,7 +164,8 @@ pub fn run(
     let started = Instant::now();
     let now = crate::clock::now();
     let abort = Abort::new(interrupted, progress);
-    let budget = Budget::new(options.threads, options.max_memory)?;
+    let load = Load::new(Cutters::new(repo, options.chunker).chunk_max(), options.compression);
+    let budget = Budget::new(options.threads, options.max_memory, load)?;
     let plan = match &input {
         Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
         Input::Stream(stream) => Plan::stream(&stream.name)?,

@@ -24,6 +24,15 @@ pub(super) struct Stored {
     pub(super) suspects: HashSet<ChunkId>,
 }
 
+impl Stored {
+    /// Whether a place's block is in a pack that is there.
+    fn has(&self, place: &Place) -> bool {
+        let end = u64::from(place.block_offset) + u64::from(place.block_len);
+        let stored = self.packs.get(&place.pack.id);
+        stored.is_some_and(|it| it.kind == place.pack.kind && end <= it.len)
+    }
+}
+
 /// Walks snapshots of one repository.
 pub(super) struct TreeCheck<'a> {
     pub(super) repo: &'a Repository,
@@ -33,6 +42,8 @@ pub(super) struct TreeCheck<'a> {
     pub(super) interrupted: &'a AtomicBool,
     /// Pages that were read, and whether all below them is whole.
     whole: HashMap<ChunkId, bool>,
+    /// Blocks that cannot be read since a base of theirs is gone.
+    broken: HashSet<(PackId, u32)>,
 }
 
 /// A page on the way down.
@@ -50,7 +61,8 @@ impl<'a> TreeCheck<'a> {
         progress: &'a dyn Progress,
         interrupted: &'a AtomicBool,
     ) -> Self {
-        Self { repo, stored, report, progress, interrupted, whole: HashMap::new() }
+        let broken = repo.broken_blocks(|place| stored.has(place));
+        Self { repo, stored, report, progress, interrupted, whole: HashMap::new(), broken }
     }
 
     /// Checks everything below a snapshot's root.
@@ -144,8 +156,8 @@ impl<'a> TreeCheck<'a> {
             let places = self.repo.chunk_places(&extent.id)?;
             for place in &places {
                 if u64::from(place.chunk_len) == extent.len
-                    && self.is_there(place)
-                    && self.has_base(place)?
+                    && self.stored.has(place)
+                    && !self.broken.contains(&(place.pack.id, place.block_offset))
                 {
                     return Ok(());
                 }
@@ -160,20 +172,6 @@ impl<'a> TreeCheck<'a> {
         }
         let what = format!("holds {len} bytes where {} are listed", extent.len);
         Err(RepoError::Corrupt { object: format!("chunk {}", extent.id), what })
-    }
-
-    /// Whether a place's block is in a pack that is there.
-    fn is_there(&self, place: &Place) -> bool {
-        let end = u64::from(place.block_offset) + u64::from(place.block_len);
-        let stored = self.stored.packs.get(&place.pack.id);
-        stored.is_some_and(|it| it.kind == place.pack.kind && end <= it.len)
-    }
-
-    /// Whether the chunk that a place is told from, if any, is there, and as a whole.
-    fn has_base(&self, place: &Place) -> Result<bool, RepoError> {
-        let Some(base) = place.base else { return Ok(true) };
-        let whole = |place: &Place| place.base.is_none() && self.is_there(place);
-        Ok(self.repo.chunk_places(&base)?.iter().any(whole))
     }
 
     /// Lists the paths of a snapshot that are not whole.

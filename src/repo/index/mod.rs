@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::format::index::{PackInfo, Place, Segment};
-use crate::format::{ChunkId, Folder, Malformed, ObjectKey, SegmentId};
+use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, SegmentId};
 use crate::storage::{Storage, StorageError};
 use crate::units::chain;
 
@@ -222,6 +222,26 @@ impl Index {
             Ok(false)
         };
         knowing(&self.segments(), id).any(|open| self.ask(open, question).unwrap_or(false))
+    }
+
+    /// Blocks, as pack and offset, that are told from a chunk which no place that is `there` has
+    /// whole. None of such a block's chunks can be read, also those whose own base is there. Looks at
+    /// every record: for when something is known to be missing.
+    pub(crate) fn broken_blocks(&self, there: impl Fn(&Place) -> bool) -> HashSet<(PackId, u32)> {
+        let whole = |place: &Place| place.base.is_none() && there(place);
+        let mut broken = HashSet::new();
+        for open in self.segments().iter() {
+            for (_, place) in open.iter().flatten() {
+                let key = (place.pack.id, place.block_offset);
+                if let Some(base) = place.base
+                    && !broken.contains(&key)
+                    && !self.has_place(&base, whole)
+                {
+                    broken.insert(key);
+                }
+            }
+        }
+        broken
     }
 
     /// Whether any segment knows a chunk. A damaged one knows nothing, so a writer writes again
