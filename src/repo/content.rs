@@ -4,9 +4,11 @@
 //! extent of an offset in time that grows with the logarithm of the file's length, so a file of a
 //! terabyte opens at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::format::{ChunkId, Content, Extent, ExtentPage, File, extent_cut_after, limits};
+
+use crate::sync::lock;
 
 use super::chunks::ChunkReader;
 use super::directory::PutPage;
@@ -130,7 +132,7 @@ impl ContentReader {
     fn page(&self, extent: &Extent, level: u8) -> Result<Arc<IndexedPage>> {
         let id = extent.id;
         let key = (id, level, extent.len);
-        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let cached = lock(&self.pages).get(&key).cloned();
         if let Some(page) = cached {
             return Ok(page);
         }
@@ -138,11 +140,7 @@ impl ContentReader {
         let page = ExtentPage::decode(&bytes, level, extent.len)
             .map_err(|err| RepoError::malformed(format!("extent page {id}"), err))?;
         let page = Arc::new(IndexedPage::new(page.extents));
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(
-            key,
-            Arc::clone(&page),
-            bytes.len(),
-        );
+        lock(&self.pages).put(key, Arc::clone(&page), bytes.len());
         Ok(page)
     }
 

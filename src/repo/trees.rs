@@ -1,9 +1,11 @@
 //! Directories: pages read through a cache, found by name or by position, listed in order.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::format::{ChunkId, Leaf, Node, Owner, PageRef, TreePage, limits};
+
+use crate::sync::lock;
 
 use super::chunks::ChunkReader;
 use super::error::{RepoError, Result};
@@ -144,7 +146,7 @@ impl Trees {
 
     /// One page, decoded and checked.
     pub(crate) fn page(&self, id: &ChunkId) -> Result<Page> {
-        let cached = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let cached = lock(&self.pages).get(id).cloned();
         if let Some(page) = cached {
             return Ok(page);
         }
@@ -155,11 +157,7 @@ impl Trees {
             TreePage::Leaf(leaf) => Page::Leaf(Arc::new(leaf)),
             TreePage::Inner(refs) => Page::Inner(Arc::new(refs)),
         };
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(
-            *id,
-            page.clone(),
-            bytes.len(),
-        );
+        lock(&self.pages).put(*id, page.clone(), bytes.len());
         Ok(page)
     }
 

@@ -1,12 +1,13 @@
 //! What all threads of an ingest share: whether to go on, and what went wrong at the sources.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::format::{Trouble, limits};
 use crate::localfs::LocalError;
 use crate::ops::error::{OpError, Result};
 use crate::progress::Progress;
+use crate::sync::lock;
 
 /// Most bytes of the troubles that a snapshot lists; paths may be of any length.
 const TROUBLES_BYTES_MAX: usize = 4 << 20;
@@ -44,14 +45,14 @@ impl<'a> Abort<'a> {
 
     /// Stops everything; the first error is the one that is reported.
     pub(super) fn fail(&self, err: OpError) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = lock(&self.first);
         first.get_or_insert(err);
         self.stopped.store(true, Ordering::SeqCst);
     }
 
     /// The verdict once all threads have ended.
     pub(super) fn verdict(&self) -> Result<()> {
-        if let Some(err) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(err) = lock(&self.first).take() {
             return Err(err);
         }
         if self.interrupted.load(Ordering::SeqCst) { Err(OpError::Interrupted) } else { Ok(()) }
@@ -62,7 +63,7 @@ impl<'a> Abort<'a> {
         let what = what.into();
         self.progress.trouble(path, &what);
         self.troubles_count.fetch_add(1, Ordering::Relaxed);
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = lock(&self.troubles);
         let mut bytes = self.troubles_bytes.load(Ordering::Relaxed);
         bytes += path.len() + what.len();
         if troubles.len() < limits::TROUBLES_MAX && bytes <= TROUBLES_BYTES_MAX {
@@ -84,7 +85,7 @@ impl<'a> Abort<'a> {
 
     /// The troubles by path, and how many there were.
     pub(super) fn troubles(&self) -> (Vec<Trouble>, u64) {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = lock(&self.troubles);
         let mut list = troubles.clone();
         list.sort_by(|a, b| a.path.cmp(&b.path));
         (list, self.troubles_count.load(Ordering::SeqCst))

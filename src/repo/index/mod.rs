@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use crate::format::index::{PackInfo, Place, Segment};
 use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, SegmentId};
 use crate::storage::{Storage, StorageError};
+use crate::sync::lock;
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
@@ -83,7 +84,7 @@ impl Index {
 
     /// The right to change the list. A panic elsewhere leaves the list whole: it is set as one.
     fn changes(&self) -> MutexGuard<'_, Reloads> {
-        self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reloads)
     }
 
     fn set(&self, _changes: &MutexGuard<'_, Reloads>, segments: Vec<Arc<OpenSegment>>) {
