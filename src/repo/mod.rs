@@ -226,7 +226,7 @@ impl Repository {
 
     /// What a new version of a chunk may be told from: the chunk, where it is stored itself, or its
     /// own base. `None` where the index does not know it.
-    pub fn base_of(&self, id: &ChunkId) -> Result<Option<BaseChunk>> {
+    pub(crate) fn base_of(&self, id: &ChunkId) -> Result<Option<BaseChunk>> {
         let places = self.index().places(id)?;
         let old = !places.iter().any(|place| place.base.is_none());
         let base = if old { places.iter().find_map(|place| place.base) } else { Some(*id) };

@@ -1,17 +1,13 @@
 //! Pages on their way into packs: tree pages, extent pages.
 
 use crate::codec::BlockEncoder;
-use crate::codec::block::promises_gain;
 use crate::format::{ChunkId, PackKind};
 
-use super::chunks::BaseChunk;
 use super::directory::PutPage;
 use super::error::Result;
 use super::pack::BlockDraft;
 use super::session::Session;
 
-/// Shorter pages save too little.
-const TOLD_MIN: usize = 1 << 10;
 /// Plain bytes of a block of pages that are told from older ones. Who reads one of them reads the
 /// bases of all, which may lie far apart: so fewer than in an ordinary block.
 const TOLD_BLOCK: usize = 128 << 10;
@@ -43,19 +39,6 @@ impl<'s, 'r> PageWriter<'s, 'r> {
         }
         Ok(())
     }
-
-    fn base(&self, id: &ChunkId, bytes: &[u8], like: Option<&ChunkId>) -> Option<BaseChunk> {
-        let like = like.filter(|_| self.delta && bytes.len() >= TOLD_MIN)?;
-        let base = match self.session.repository().base_of(like) {
-            Ok(base) => base?,
-            Err(err) => {
-                tracing::debug!("{err}; the page that follows it is stored whole");
-                return None;
-            }
-        };
-        let fits = self.session.is_base_of(&base, id) && promises_gain(bytes, &base.bytes, None);
-        fits.then_some(base)
-    }
 }
 
 impl PutPage for PageWriter<'_, '_> {
@@ -64,7 +47,8 @@ impl PutPage for PageWriter<'_, '_> {
         if !self.session.claim(&id)? {
             return Ok(id);
         }
-        let base = self.base(&id, bytes, like);
+        let like = like.filter(|_| self.delta);
+        let base = like.and_then(|like| self.session.base_for(&id, bytes, None, like));
         let (draft, is_full) = match base {
             Some(_) => {
                 let is_full = !self.told.is_empty() && self.told.plain.len() >= TOLD_BLOCK;

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::codec::BlockEncoder;
+use crate::codec::block::promises_gain;
 use crate::codec::random;
+use crate::codec::{BlockEncoder, Element};
 use crate::format::index::{Place, SegmentBuilder};
 use crate::format::{
     Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
@@ -33,6 +34,8 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Packs whose chunks go into one early segment, so that a killed ingest serves the next one.
 const PACKS_PER_SEGMENT: usize = 8;
 const CLAIM_SHARDS: usize = 16;
+/// Shorter chunks and pages save too little for what reading them through a base costs.
+const TOLD_MIN: usize = 1 << 10;
 /// Packs that a session holds in memory at a time: an open one of each kind, and two that are being
 /// stored.
 const PACKS_IN_MEMORY: usize = 4;
@@ -113,10 +116,6 @@ impl<'r> Session<'r> {
                 Err(err)
             }
         }
-    }
-
-    pub(super) const fn repository(&self) -> &'r Repository {
-        self.repo
     }
 
     /// Holds at most so many packs in memory, at least 3.
@@ -230,12 +229,30 @@ impl<'r> Session<'r> {
         })
     }
 
-    /// Whether the chunk `id`, which is about to be written, may be told from that one: it must be
-    /// whole in a place that can be relied on. Of a pack that is not there whole some chunks may
-    /// still be read, `id` even: it is written again just for that.
+    /// What the chunk or page `id`, which is about to be written, may be told from: `like`, or that
+    /// one's own base, where a sample promises that it saves something. What the repository cannot
+    /// give is no base, nor is what lies in no place that can be relied on: of a pack that is not
+    /// there whole some chunks may still be read, `id` even, which is written again just for that.
     #[must_use]
-    pub fn is_base_of(&self, base: &BaseChunk, id: &ChunkId) -> bool {
-        base.id != *id && self.has_whole_chunk(&base.id)
+    pub fn base_for(
+        &self,
+        id: &ChunkId,
+        plain: &[u8],
+        element: Option<Element>,
+        like: &ChunkId,
+    ) -> Option<BaseChunk> {
+        if plain.len() < TOLD_MIN {
+            return None;
+        }
+        let base = match self.repo.base_of(like) {
+            Ok(base) => base?,
+            Err(err) => {
+                tracing::debug!("{err}; what follows it is stored whole");
+                return None;
+            }
+        };
+        let reliable = base.id != *id && self.has_whole_chunk(&base.id);
+        (reliable && promises_gain(plain, &base.bytes, element)).then_some(base)
     }
 
     fn has_whole_chunk(&self, id: &ChunkId) -> bool {

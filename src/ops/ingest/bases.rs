@@ -2,12 +2,9 @@
 //! file, or of the file before it of the same kind.
 
 use crate::codec::Element;
-use crate::codec::block::promises_gain;
-use crate::format::{Body, Content, File};
-use crate::repo::{BaseChunk, NodeRef, Repository};
+use crate::format::{Body, ChunkId, Content, File};
+use crate::repo::{BaseChunk, NodeRef, Repository, Session};
 
-/// Shorter chunks save too little for what reading them through a base costs.
-const CHUNK_MIN: usize = 1 << 10;
 /// A longer chunk is cut at places that its own content decides, or is seldom like its base.
 const CHUNK_MAX: usize = 4 << 20;
 
@@ -32,16 +29,17 @@ impl<'a> Bases<'a> {
         Self { repo, prior }
     }
 
-    /// The base of a new chunk at `offset`, if a sample promises that it saves something. What the
-    /// repository cannot give is no base.
+    /// The base of a new chunk at `offset`; see [`Session::base_for`].
     pub(super) fn find(
         &self,
+        session: &Session<'_>,
+        id: &ChunkId,
         offset: u64,
         chunk: &[u8],
         element: Option<Element>,
     ) -> Option<BaseChunk> {
         let prior = self.prior?;
-        if !(CHUNK_MIN..=CHUNK_MAX).contains(&chunk.len()) {
+        if chunk.len() > CHUNK_MAX {
             return None;
         }
         // By its middle: cuts by content move a little with each change.
@@ -50,13 +48,6 @@ impl<'a> Bases<'a> {
         if placed.extent.is_hole() {
             return None;
         }
-        let base = match self.repo.base_of(&placed.extent.id) {
-            Ok(base) => base?,
-            Err(err) => {
-                tracing::debug!("{err}; its successor is stored whole");
-                return None;
-            }
-        };
-        promises_gain(chunk, &base.bytes, element).then_some(base)
+        session.base_for(id, chunk, element, &placed.extent.id)
     }
 }

@@ -5,7 +5,7 @@ use crossbeam_channel::Sender;
 use crate::codec::Element;
 use crate::codec::block::is_noise;
 use crate::format::ChunkId;
-use crate::repo::{BaseChunk, BlockDraft, Session};
+use crate::repo::{BaseChunk, BlockDraft};
 
 /// Longer chunks fill most of a block themselves.
 const MIXED_MAX: usize = 128 << 10;
@@ -26,14 +26,12 @@ impl Drafts {
     /// Adds a new chunk; full blocks go to the coders.
     pub(super) fn add(
         &mut self,
-        session: &Session<'_>,
         id: ChunkId,
         chunk: &[u8],
         element: Option<Element>,
         base: Option<BaseChunk>,
         blocks: &Sender<BlockDraft>,
     ) {
-        let base = base.filter(|base| session.is_base_of(base, &id));
         let draft = if base.is_some() {
             &mut self.told
         } else if chunk.len() < MIXED_MAX && is_noise(chunk) {

@@ -236,8 +236,8 @@ impl<'s, 'r> Reader<'s, 'r> {
             let id = self.session.id_of(PackKind::Data, chunk);
             if self.session.claim(&id)? {
                 let element = cutter.element_at(assembly.size);
-                let base = bases.find(assembly.size, chunk, element);
-                self.drafts.add(self.session, id, chunk, element, base, &self.blocks);
+                let base = bases.find(self.session, &id, assembly.size, chunk, element);
+                self.drafts.add(id, chunk, element, base, &self.blocks);
             }
             assembly.chunk(id, chunk, &mut self.pages)?;
             self.abort.read(chunk.len() as u64);
