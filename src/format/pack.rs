@@ -13,7 +13,7 @@
 //!      4    4  chunks C
 //!      8    4  bases D
 //!     12    4  zero
-//!     16  16B  per block: stored length u32, plain length u32, chunks u32,
+//!     16  16B  per block: stored length u32, plain length u32, chunks u32 (at least 1),
 //!              kind u32: 0 whole, 1 delta
 //!      …  36C  per chunk, block by block: chunk id (32), plain length u32
 //!      …  32D  per chunk of the delta blocks, in the same order: id of its base chunk
@@ -167,6 +167,9 @@ impl BlockHead {
                 return Err(Malformed::at(cursor.at - 4, format!("unknown kind of block {kind}")));
             }
         };
+        if chunks == 0 {
+            return Err(Malformed::at(cursor.at - 8, "footer lists a block without chunks"));
+        }
         Ok(Self { stored_len, plain_len, chunks, is_delta })
     }
 
@@ -309,6 +312,19 @@ mod tests {
         assert!(Footer::decode(&footer.encode(), 64 + 57).is_err());
         footer.blocks[0].bases[1] = ChunkId([1; 32]);
         assert!(Footer::decode(&footer.encode(), 64 + 57).is_ok(), "another chunk's id");
+    }
+
+    #[test]
+    fn a_block_holds_at_least_one_chunk() {
+        for kind in [WHOLE, DELTA] {
+            let mut bytes = sample().encode();
+            bytes[0] += 1;
+            let second = FOOTER_HEAD + BLOCK_ENTRY;
+            let empty = [0, 0, 0, kind].map(u32::to_le_bytes).concat();
+            bytes.splice(second..second, empty);
+            let error = Footer::decode(&bytes, 64 + 57).unwrap_err();
+            assert!(error.to_string().contains("without chunks"), "{error}");
+        }
     }
 
     #[test]
