@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn files_of_any_length_hold_their_bytes() {
         for folder in folders() {
-            let lens = [0, 1, 4096, WORTHWHILE - 1, WORTHWHILE, PIECE + 1, 2 * PIECE + 4096, 5_000_001];
+            let lens =
+                [0, 1, 4096, WORTHWHILE - 1, WORTHWHILE, PIECE + 1, 2 * PIECE + 4096, 5_000_001];
             for len in lens {
                 let path = folder.path().join(len.to_string());
                 let file = File::create_new(&path).unwrap();
