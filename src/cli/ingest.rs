@@ -99,10 +99,12 @@ pub(crate) struct Ingest {
 
     /// Threads that compress; twice as many read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
 
     /// Most memory to use, at least 240M; with less, fewer threads. Long chunks need more
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, default_value = "512M")]
+    #[arg(allow_hyphen_values = true)]
     max_memory: u64,
 
     #[command(flatten)]
@@ -154,7 +156,7 @@ struct ExcludeArgs {
     exclude_caches: bool,
 
     /// Leave out larger files, like 500M or 2GiB
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_file_size, allow_hyphen_values = true)]
     exclude_larger_than: Option<u64>,
 
     /// Do not heed .icecoreignore files
@@ -180,12 +182,20 @@ impl From<ExcludeArgs> for ExcludeOptions {
     }
 }
 
+/// More memory than any number of threads makes use of.
+const MEMORY_MAX: u64 = 1 << 40;
+
 fn parse_memory(text: &str) -> Result<u64, String> {
     let least = ingest::MEMORY_MIN;
-    match units::parse_size(text)? {
+    match units::parse_size_up_to(text, MEMORY_MAX, "an ingest has no use for more than")? {
         size if size < least => Err(format!("an ingest needs {}M or more", least >> 20)),
         size => Ok(size),
     }
+}
+
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    // The kernel counts the bytes of a file by signed numbers.
+    units::parse_size_up_to(text, i64::MAX as u64, "no file is larger than")
 }
 
 impl Ingest {

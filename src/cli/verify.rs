@@ -27,6 +27,7 @@ pub(crate) struct Verify {
 
     /// Threads that read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
 }
 
