@@ -14,8 +14,9 @@ use super::budget::Budget;
 use super::compare::{Comparer, EVENTS_MAX, Outlets};
 use super::plan;
 use super::read::Reader;
+use super::tally::Tally;
 use super::ticket::Batch;
-use super::walk::{Steps, Tally, Task, Walker};
+use super::walk::{Steps, Task, Walker};
 use super::{IngestOptions, Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
@@ -78,7 +79,7 @@ pub(super) fn run(
 }
 
 fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(Leaf, Tally)> {
-    let Task { repo, options, owners, abort, .. } = task;
+    let Task { repo, options, abort, .. } = task;
     let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(budget.batches);
     let (event_in, events) = bounded(budget.events.div_ceil(EVENTS_MAX));
@@ -97,11 +98,13 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         let outlets = Outlets { events: event_in, batches: batch_in };
         let walking = Walking::start(scope, task, Some(outlets))?;
         let mut pages = PageWriter::new(session, encoder, options.delta);
-        let root = assemble::run(&events, &mut pages, owners, abort);
+        let assembled = assemble::run(&events, &mut pages, task);
         drop(events);
-        Ok((walking.join()?, root?))
+        let walked = walking.join()?;
+        let (root, read) = assembled?;
+        Ok((root, walked.and(read)))
     })
-    .and_then(|(tally, root)| abort.verdict().map(|()| (root, tally)))
+    .and_then(|done| abort.verdict().map(|()| done))
 }
 
 fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
