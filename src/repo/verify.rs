@@ -38,6 +38,9 @@ pub struct PackCheck {
     pub unindexed: u64,
     /// Chunks of blocks that cannot be read from this pack.
     pub unreadable: Vec<ChunkId>,
+    /// Whether its blocks were not looked at, though they should have been: nothing says where they
+    /// are. Any of them may be damaged.
+    pub unseen: bool,
     /// Everything that is wrong with it.
     pub errors: Vec<RepoError>,
 }
@@ -165,6 +168,7 @@ impl Repository {
         let mut check = PackCheck { bytes: pack.len, ..PackCheck::default() };
         if let Err(err) = self.try_check_data(pack, &mut check) {
             check.errors.push(err);
+            check.unseen = true;
         }
         check
     }
@@ -213,7 +217,7 @@ impl Repository {
                 found.filter(|(bytes, _)| self.vault().id(pack.kind, bytes) == chunk.id)
             else {
                 let id = chunk.id;
-                let what = format!("chunk {id} does not have the content its id states");
+                let what = format!("chunk {id} does not have the content that its id states");
                 return Err(opened.corrupt(what));
             };
             rest = after;

@@ -20,8 +20,16 @@ use super::VerifyReport;
 pub(super) struct Stored {
     /// All packs that are there.
     pub(super) packs: HashMap<PackId, StoredPack>,
+    pub(super) suspects: Suspects,
+}
+
+/// What must be read to know whether it can be.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
     /// Chunks with a copy that cannot be read.
-    pub(super) suspects: HashSet<ChunkId>,
+    pub(super) chunks: HashSet<ChunkId>,
+    /// Packs of which no block was looked at.
+    pub(super) packs: HashSet<PackId>,
 }
 
 impl Stored {
@@ -152,11 +160,13 @@ impl<'a> TreeCheck<'a> {
 
     /// That a chunk can be had. It is read only where that is in doubt.
     fn chunk(&self, extent: &Extent) -> Result<(), RepoError> {
-        if !self.stored.suspects.contains(&extent.id) {
+        let Suspects { chunks, packs } = &self.stored.suspects;
+        if !chunks.contains(&extent.id) {
             let places = self.repo.chunk_places(&extent.id)?;
             for place in &places {
                 if u64::from(place.chunk_len) == extent.len
                     && self.stored.has(place)
+                    && !packs.contains(&place.pack.id)
                     && !self.broken.contains(&(place.pack.id, place.block_offset))
                 {
                     return Ok(());
