@@ -78,8 +78,17 @@ pub(super) fn change(
     if same { Change::Unchanged } else { Change::Changed }
 }
 
+/// The same of a stream, whose metadata are made up.
+pub(super) fn change_of_stream(before: Option<&NodeRef>, body: &Body) -> Change {
+    match before {
+        None => Change::New,
+        Some(before) if has_content_of(&before.body, body) => Change::Unchanged,
+        Some(_) => Change::Changed,
+    }
+}
+
 /// Whether both are files of the same bytes, however they are cut.
-pub(super) fn has_content_of(before: &Body, now: &Body) -> bool {
+fn has_content_of(before: &Body, now: &Body) -> bool {
     match (before, now) {
         (Body::File(before), Body::File(now)) => before.size == now.size && same_bytes(before, now),
         _ => false,
