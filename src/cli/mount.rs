@@ -86,8 +86,13 @@ impl Mount {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot take signals")?;
         let handle = signals.handle();
         // Its terminal's signals do not reach it, and what it says of them is said here.
+        let interrupt = cx.interrupt.clone();
         let hand_on = |pid: u32| {
-            std::thread::spawn(move || signals.forever().for_each(|_| terminate(pid)));
+            let hand_on = move |_| {
+                interrupt.set();
+                terminate(pid);
+            };
+            std::thread::spawn(move || signals.forever().for_each(hand_on));
         };
         let launched = launch(arguments, &secret, hidden, hand_on);
         handle.close();
@@ -97,8 +102,15 @@ impl Mount {
                 report(cx, whole.as_ref().unwrap_or(&self.mountpoint), pid)?;
                 Ok(Exit::Done)
             }
-            // It has said why.
-            Launched::Failed { code } => Ok(Exit::from_code(code)),
+            Launched::Failed { code } => {
+                let exit = Exit::from_code(code);
+                if exit != Exit::Interrupted {
+                    // Killed before it took signals, and so without a word.
+                    cx.interrupt.check()?;
+                }
+                // It has said why.
+                Ok(exit)
+            }
         }
     }
 
