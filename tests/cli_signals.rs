@@ -7,6 +7,7 @@ mod common;
 
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -118,4 +119,35 @@ fn an_opened_repository_that_is_read_slowly_lets_go() {
         let child = start(&sandbox, &[&["--limit-download", "400"], arguments].concat());
         ends_by(child, Signal::TERM, INTERRUPTED);
     }
+}
+
+/// Nothing ever comes through the pipe, and the command ends when it is told to.
+#[test]
+fn a_silent_pipe_is_given_up() {
+    let sandbox = prepared();
+    let mut command = sandbox.icecore_std();
+    command.args(["-r", "repository", "ingest", "-q", "--stdin", "stream"]);
+    let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let sessions = sandbox.path().join("repository/sessions");
+    let began = || fs::read_dir(&sessions).is_ok_and(|mut beats| beats.next().is_some());
+    ends_once(began, child);
+    let pid = sandbox.path().join("pid");
+    for script in ["echo $$ > pid; exec sleep 1000", "echo $$ > pid; exec sleep 1000 >&2"] {
+        let ingest = ["ingest", "-q", "--command", "stream", "--", "sh", "-c", script];
+        let written = || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'));
+        ends_once(|| began() && written(), start(&sandbox, &ingest));
+        let number = fs::read_to_string(&pid).unwrap();
+        let process = Path::new("/proc").join(number.trim());
+        assert!(!process.exists(), "{script} goes on");
+        fs::remove_file(&pid).unwrap();
+    }
+}
+
+/// Sends the signal at a moment that the test knows.
+fn ends_once(began: impl Fn() -> bool, mut child: Child) {
+    while !began() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::yield_now();
+    }
+    ends_by(child, Signal::TERM, INTERRUPTED);
 }
