@@ -159,6 +159,8 @@ fn verify_names_an_object_once_a_line() {
                 assert!(line.matches(&id).count() <= 1, "{line}");
             }
         }
+        let lines = said.err.lines().filter(|line| line.contains(&id(&lost))).count();
+        assert_eq!(lines, 1, "one loss, though the index and every file refer to it: {}", said.err);
     }
 }
 

@@ -14,6 +14,9 @@ use super::error::{InObject, RepoError, Result};
 use super::index;
 use super::pack::{OpenedBlock, read_footer, records};
 
+/// What is said of a pack that is not there.
+pub const PACK_MISSING: &str = "is missing, and the index refers to it";
+
 /// A stored pack as the storage lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPack {
@@ -107,7 +110,7 @@ impl Repository {
             let pack = pack.map_err(malformed)?;
             let pack_object = ObjectKey::Pack(pack.kind, pack.id);
             let what = match packs.get(&pack.id) {
-                None => "is missing, and the index refers to it".to_owned(),
+                None => PACK_MISSING.to_owned(),
                 Some(&len) if len != pack.stored_len => {
                     format!("has {len} bytes, the index says {}", pack.stored_len)
                 }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::format::SnapshotId;
+use crate::format::{ObjectKey, SnapshotId};
 use crate::ops::path::escaped;
-use crate::repo::RepoError;
+use crate::repo::{PACK_MISSING, RepoError};
+use crate::storage::StorageError;
 
 /// Affected paths that are listed; the count goes on.
 const AFFECTED_LISTED: usize = 100;
@@ -138,6 +139,10 @@ impl Damaged {
             }
             RepoError::Base { object, base, cause } => {
                 (object.clone(), format!("is told from chunk {base}: {cause}"))
+            }
+            // In the words of the index's own check: it is one loss, however it was met.
+            RepoError::Storage(StorageError::NotFound { object: object @ ObjectKey::Pack(..) }) => {
+                (object.to_string(), PACK_MISSING.into())
             }
             RepoError::Storage(err) => (err.object(), with_cause(err)),
             err => (String::new(), with_cause(err)),
