@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner};
+use crate::format::{Body, ChunkClass, Content, File, Kind, Node, Owner};
 use crate::localfs::{self, Dir, Found, LocalError, SourceFile};
 use crate::repo::{NodeRef, Repository, Session};
 
@@ -196,14 +196,14 @@ impl<'a> Comparer<'a> {
         {
             return self.further_name(name, found, linked, before);
         }
-        let same = before.as_ref().filter(|prior| self.is_unchanged(prior, found)).cloned();
+        let same = before.as_ref().filter(|prior| self.task.is_unchanged(prior, found)).cloned();
         if same.is_some() && found.kind == Kind::File {
             self.count(Change::Unchanged, found.size);
             self.task.abort.progress().done(1, to_read(found));
         }
         let owner = self.task.owners.owner(found.uid, found.gid);
         let taken = match same {
-            Some(same) if self.is_same(&same, found, &owner) => {
+            Some(same) if self.task.is_same(&same, found, &owner) => {
                 return self.send(Event::Kept(same));
             }
             Some(same) => self.keep(dir, &same, name, found).map(|node| (node, *found, None)),
@@ -258,7 +258,7 @@ impl<'a> Comparer<'a> {
     fn foreseen(&self, before: Option<&NodeRef>, found: &Found) -> Change {
         match before {
             None => Change::New,
-            Some(before) if self.looks_unchanged(before, found) => Change::Unchanged,
+            Some(before) if self.task.looks_unchanged(before, found) => Change::Unchanged,
             Some(_) => Change::Changed,
         }
     }
@@ -273,73 +273,6 @@ impl<'a> Comparer<'a> {
     fn refused(&mut self, found: &Found, what: impl Into<String>) {
         self.task.abort.trouble(&self.path, what);
         self.tally.files_failed += u64::from(found.kind == Kind::File);
-    }
-
-    /// Whether the parent's entry stands for this one, which need not be read then.
-    fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
-        !self.task.options.force && self.looks_unchanged(prior, found)
-    }
-
-    fn looks_unchanged(&self, prior: &Node, found: &Found) -> bool {
-        if prior.unstable || Kind::of(&prior.body) != found.kind {
-            return false;
-        }
-        let body = match &prior.body {
-            Body::File(file) => file.size == found.size && self.is_stored(file),
-            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
-                (*major, *minor) == found.rdev
-            }
-            // Another target needs another inode, which only the ctime tells for sure.
-            Body::Symlink { .. } => prior.ctime == found.ctime,
-            _ => true,
-        };
-        body && prior.mtime == found.mtime
-            && (self.task.options.ignore_ctime || prior.ctime == found.ctime)
-            && (self.task.options.ignore_inode || prior.inode == found.inode)
-    }
-
-    /// Whether not even an attribute of an unchanged entry differs. With an equal ctime the extended
-    /// attributes are the same. What has several names is put together anew.
-    fn is_same(&self, prior: &NodeRef, found: &Found, owner: &Owner) -> bool {
-        let atime = self.task.options.keep_atime.then_some(found.atime);
-        found.nlink == 1
-            && prior.link.is_none()
-            && prior.page.is_some()
-            && (prior.ctime, prior.btime) == (found.ctime, found.btime)
-            && (prior.mode, prior.inode, prior.atime) == (found.mode, found.inode, atime)
-            && prior.owner() == owner
-    }
-
-    /// Whether the repository still has what the parent's node refers to; else it is read again.
-    /// Where nothing is known to be missing, the node's own list tells enough.
-    fn is_stored(&self, file: &File) -> bool {
-        let Content::Extents { extents, .. } = &file.content else { return true };
-        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
-            return false;
-        }
-        !self.task.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
-    }
-
-    fn has_chunk(&self, id: &ChunkId) -> bool {
-        match self.task.session {
-            Some(session) => session.has_chunk(id),
-            None => self.task.repo.has_chunk(id).unwrap_or(false),
-        }
-    }
-
-    fn has_all_chunks(&self, file: &File) -> bool {
-        let mut offset = 0;
-        while offset < file.size {
-            match self.task.repo.extent_at(file, offset) {
-                Ok(Some(placed))
-                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
-                {
-                    offset = placed.offset + placed.extent.len;
-                }
-                _ => return false,
-            }
-        }
-        true
     }
 
     /// The parent's node as it is now. With an equal ctime its attributes are the same.

@@ -29,6 +29,7 @@ mod prior;
 mod read;
 mod tally;
 mod ticket;
+mod unchanged;
 mod walk;
 
 use std::io::Read;
