@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use common::torture::random_bytes;
 use common::{Mounted, Sandbox, require_fuse};
 
 fn prepared(sandbox: &Sandbox) -> PathBuf {
@@ -79,4 +80,57 @@ fn signals_unmount_in_the_foreground() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!point.join("latest").exists());
     drop(guard);
+}
+
+#[test]
+fn a_lost_pack_is_one_line_in_the_log() {
+    let sandbox = Sandbox::new();
+    let point = prepared(&sandbox);
+    for n in 0..20 {
+        fs::write(sandbox.path().join(format!("source/{n}")), random_bytes(n, 100_000)).unwrap();
+    }
+    let ingest = ["-r", "repository", "ingest", "-q", "-C", "source", "."];
+    sandbox.icecore().args(ingest).assert().success();
+    let data = sandbox.path().join("repository/data");
+    let folders = fs::read_dir(data).unwrap().map(|folder| folder.unwrap().path());
+    let mut packs = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+    let pack = packs.next().unwrap().unwrap();
+    assert!(packs.next().is_none(), "one pack holds it all");
+    fs::remove_file(pack.path()).unwrap();
+    let mount = ["-r", "repository", "mount", "--log", "log", "point"];
+    sandbox.icecore().args(mount).assert().success();
+    let guard = Mounted::adopt(point.clone());
+    for n in 0..20 {
+        fs::read(point.join(format!("latest/{n}"))).unwrap_err();
+    }
+    guard.unmount();
+    let log = fs::read_to_string(sandbox.path().join("log")).unwrap();
+    let id = pack.file_name();
+    assert_eq!(log.matches(id.to_str().unwrap()).count(), 1, "{log}");
+}
+
+#[test]
+fn a_signal_ends_a_mount_that_is_still_opening_and_its_background_process() {
+    let sandbox = Sandbox::new();
+    let point = prepared(&sandbox);
+    let mut command = sandbox.icecore_std();
+    // At that rate the index alone takes a minute.
+    command.args(["-r", "repository", "--no-cache", "--limit-download", "20", "mount", "point"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let background = loop {
+        let list = fs::read_to_string(&children).unwrap_or_default();
+        if let Some(pid) = list.split_whitespace().next() {
+            break PathBuf::from(format!("/proc/{pid}"));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::yield_now();
+    };
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(130), "icecore: interrupted\n"));
+    assert!(!background.exists(), "the background process goes on");
+    assert_eq!(fs::read_dir(point).unwrap().count(), 0, "something is mounted");
 }

@@ -70,7 +70,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand init" -s v -l verbose -d
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l stdin -d 'Take standard input as one file of this name; under the same name next time, only what changed is stored' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-from -d 'File of such patterns' -r -F
@@ -108,7 +108,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s v -l verbose 
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l stdin -d 'Take standard input as one file of this name; under the same name next time, only what changed is stored' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-from -d 'File of such patterns' -r -F

@@ -155,9 +155,10 @@ fn of_op(err: &OpError) -> Option<Verdict> {
 fn of_repo(err: &RepoError) -> Option<Verdict> {
     use RepoError as E;
     let (exit, hint) = match err {
+        E::Storage(_) if err.is_about_pack() => (Exit::Damage, of_damage(err)),
         E::Storage(err) => return of_storage(err),
         E::Base { cause, .. } => return of_repo(cause),
-        E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, VERIFY.into()),
+        E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, of_damage(err)),
         E::Newer { .. } | E::Unknown { .. } => (Exit::Failed, "upgrade icecore".into()),
         E::NoRepository { location } => {
             let hint = format!(
@@ -210,6 +211,18 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
 }
 
 const VERIFY: &str = "`icecore verify --read-data` finds what else is damaged";
+/// The way out where a pack is damaged or lost, as long as its sources are there.
+pub(crate) const MEND: &str = "move a damaged pack's file out of the repository and keep it, then \
+                               `icecore ingest --force` the same sources: what they still hold is \
+                               stored again";
+
+/// What to do about damage of stored content.
+fn of_damage(err: &RepoError) -> String {
+    match err.is_about_pack() {
+        true => format!("{VERIFY}; {MEND}"),
+        false => VERIFY.into(),
+    }
+}
 
 fn of_storage(err: &StorageError) -> Option<Verdict> {
     match err {

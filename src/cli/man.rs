@@ -270,6 +270,23 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Else clap takes a negative value for an unknown option, and advises to make it a path.
+    #[test]
+    fn numbers_and_sizes_may_begin_with_a_dash_to_be_refused_as_such() {
+        fn check(command: &clap::Command) {
+            let counts = |arg: &&clap::Arg| {
+                let names = arg.get_value_names().unwrap_or_default();
+                names.iter().any(|name| ["N", "SIZE"].contains(&name.as_str()))
+            };
+            for arg in command.get_arguments().filter(counts) {
+                let id = arg.get_id();
+                assert!(arg.is_allow_hyphen_values_set(), "{} {id}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
     #[test]
     fn every_secret_variable_is_in_the_manual() {
         for name in super::super::secrets::ENVIRONMENT {

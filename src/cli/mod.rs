@@ -26,6 +26,7 @@ mod secrets;
 mod signals;
 mod snapshots;
 mod stats;
+mod stream;
 mod style;
 mod umount;
 mod verify;

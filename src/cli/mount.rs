@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -24,6 +25,7 @@ use super::error::talk_error;
 use super::exit::Exit;
 use super::progress::talk;
 use super::secrets;
+use super::signals::{EndsAtOnce, Interrupt};
 use crate::units::chain;
 
 /// Show all snapshots as directories
@@ -54,7 +56,7 @@ pub(crate) struct Mount {
 
     /// Threads that answer the kernel
     #[arg(long, value_name = "N", default_value_t = 4)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64), allow_hyphen_values = true)]
     threads: u16,
 
     /// File that takes messages of the background process, like damage that was met
@@ -80,14 +82,35 @@ impl Mount {
     fn launch(&self, cx: &mut Context) -> anyhow::Result<Exit> {
         let secret = secrets::to_pipe(cx.secret()?.as_ref());
         let hidden = secrets::ENVIRONMENT.into_iter().chain([secrets::NEW_PASSPHRASE]);
-        match launch(self.arguments(cx)?, &secret, hidden)? {
+        let arguments = self.arguments(cx)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot take signals")?;
+        let handle = signals.handle();
+        // Its terminal's signals do not reach it, and what it says of them is said here.
+        let interrupt = cx.interrupt.clone();
+        let hand_on = |pid: u32| {
+            let hand_on = move |_| {
+                interrupt.set();
+                terminate(pid);
+            };
+            std::thread::spawn(move || signals.forever().for_each(hand_on));
+        };
+        let launched = launch(arguments, &secret, hidden, hand_on);
+        handle.close();
+        match launched? {
             Launched::Ready { pid } => {
                 let whole = std::path::absolute(&self.mountpoint);
                 report(cx, whole.as_ref().unwrap_or(&self.mountpoint), pid)?;
                 Ok(Exit::Done)
             }
-            // It has said why.
-            Launched::Failed { code } => Ok(Exit::from_code(code)),
+            Launched::Failed { code } => {
+                let exit = Exit::from_code(code);
+                if exit != Exit::Interrupted {
+                    // Killed before it took signals, and so without a word.
+                    cx.interrupt.check()?;
+                }
+                // It has said why.
+                Ok(exit)
+            }
         }
     }
 
@@ -117,27 +140,39 @@ impl Mount {
 
     fn serve_in_background(&self, cx: &Context) -> anyhow::Result<Exit> {
         let (background, bytes) = Background::begin()?;
-        let mounted = self.mount(cx, secrets::from_pipe(&bytes).as_ref())?;
+        let (mounted, signals) = self.mount(cx, secrets::from_pipe(&bytes).as_ref())?;
         drop(bytes);
-        let signals = watch(mounted.unmounter())?;
+        let signals = watch(signals, mounted.unmounter(), cx.interrupt.clone())?;
         background.ready(self.log.as_deref())?;
         serve(mounted, &signals)
     }
 
     fn serve_in_foreground(&self, cx: &mut Context) -> anyhow::Result<Exit> {
         let secret = cx.secret()?;
-        let mounted = self.mount(cx, secret.as_ref())?;
+        let (mounted, signals) = self.mount(cx, secret.as_ref())?;
         drop(secret);
-        let signals = watch(mounted.unmounter())?;
+        let signals = watch(signals, mounted.unmounter(), cx.interrupt.clone())?;
         report(cx, mounted.mountpoint(), std::process::id())?;
         serve(mounted, &signals)
     }
 
-    fn mount(&self, cx: &Context, secret: Option<&Secret>) -> anyhow::Result<Mounted> {
+    /// A signal ends the program until it mounts; from then on signals are in the list.
+    fn mount(&self, cx: &Context, secret: Option<&Secret>) -> anyhow::Result<(Mounted, Signals)> {
+        let ending = EndsAtOnce::begin(cx.global.json)?;
         let repo = cx.open_with(&cx.location()?, secret, &cx.open_options())?;
         let options =
             MountOptions { allow_other: self.allow_other, threads: usize::from(self.threads) };
-        Ok(fuse::mount(Arc::new(repo), &self.mountpoint, options)?)
+        let prepared = fuse::prepare(Arc::new(repo), &self.mountpoint, options)?;
+        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot take signals")?;
+        drop(ending);
+        Ok((prepared.mount()?, signals))
+    }
+}
+
+/// Asks the process that is to serve to end. That it is gone already is no matter.
+fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
     }
 }
 
@@ -161,14 +196,18 @@ fn serve(mounted: Mounted, signals: &signal_hook::iterator::Handle) -> anyhow::R
 }
 
 /// Unmounts at the first signal where nobody uses the mount, at the second whoever does.
-fn watch(unmounter: Unmounter) -> anyhow::Result<signal_hook::iterator::Handle> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot take signals")?;
+/// What is being read slowly then is waited for no longer.
+fn watch(
+    mut signals: Signals,
+    unmounter: Unmounter,
+    interrupt: Interrupt,
+) -> anyhow::Result<signal_hook::iterator::Handle> {
     let handle = signals.handle();
     let unmount = move || {
         let mut readers = Readers::Respect;
         for _ in signals.forever() {
             match unmounter.unmount(readers) {
-                Ok(()) => {}
+                Ok(()) => interrupt.set(),
                 Err(err @ FuseError::Busy { .. }) => {
                     talk_error(&chain(&err));
                     talk("  hint: once more takes it off all the same");

@@ -40,6 +40,15 @@ const WAYS: &str = "give --key-file, --passphrase-file or --passphrase-command, 
                     ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE or \
                     ICECORE_PASSPHRASE_COMMAND";
 
+/// What a key file is wanted for, which decides what helps where it is missing.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    /// It opens a repository that exists: only one of its own does.
+    Open,
+    /// It will open one: any that is made now.
+    Make,
+}
+
 /// The secret that opens a repository; `None` where there is none and nobody to ask.
 pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Result<Option<Secret>> {
     if let Some(secret) = stated(options)? {
@@ -54,7 +63,7 @@ pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Resul
 
 /// The secret of a new repository.
 pub(crate) fn initial(options: &SecretOptions) -> anyhow::Result<Secret> {
-    match stated(options)? {
+    match stated_for(options, Use::Make)? {
         Some(secret) => Ok(secret),
         None if can_ask() => ask_twice("passphrase of the new repository: "),
         None => Err(CliError::usage("no key for the new repository")
@@ -69,7 +78,7 @@ pub(crate) fn new(
     passphrase_file: Option<&Path>,
 ) -> anyhow::Result<Secret> {
     if let Some(path) = key_file {
-        return read_key_file(path);
+        return read_key_file(path, Use::Make);
     }
     if let Some(path) = passphrase_file {
         return read_passphrase_file(path);
@@ -112,14 +121,18 @@ pub(crate) fn from_pipe(bytes: &[u8]) -> Option<Secret> {
     }
 }
 
-/// The secret that flags or the environment name; flags go first.
+/// The secret of a repository that exists, as flags or the environment name it; flags go first.
 pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+    stated_for(options, Use::Open)
+}
+
+fn stated_for(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secret>> {
     if options.given() > 1 {
         let what = "give one of --key-file, --passphrase-file and --passphrase-command";
         return Err(CliError::usage(what).into());
     }
     if let Some(path) = &options.key_file {
-        return read_key_file(path).map(Some);
+        return read_key_file(path, usage).map(Some);
     }
     if let Some(path) = &options.passphrase_file {
         return read_passphrase_file(path).map(Some);
@@ -135,20 +148,32 @@ pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> 
     let secret = match name {
         "ICECORE_PASSPHRASE" => checked_passphrase(value.into_vec(), name),
         "ICECORE_PASSPHRASE_FILE" => read_passphrase_file(&PathBuf::from(value)),
-        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value)),
+        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value), usage),
         _ => run(&value),
     };
     secret.map(Some)
 }
 
-fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
+impl Use {
+    /// What to do about a key file that is missing or none.
+    fn hint(self, path: &Path) -> String {
+        match self {
+            Self::Open => "name the file that the repository was made with, or that `icecore key \
+                           add` was given; a new one opens nothing"
+                .into(),
+            Self::Make => format!("`head -c 32 /dev/urandom > {}` makes one", path.display()),
+        }
+    }
+}
+
+fn read_key_file(path: &Path, usage: Use) -> anyhow::Result<Secret> {
     let mut bytes = read_capped(path, "key file").map_err(|err| {
         let missing = err
             .downcast_ref::<io::Error>()
             .is_some_and(|err| err.kind() == io::ErrorKind::NotFound);
         if missing {
-            let hint = format!("head -c 32 /dev/urandom > {}", path.display());
-            CliError::failed(format!("no key file {}", path.display())).hint(hint).into()
+            let what = format!("no key file {}", path.display());
+            CliError::failed(what).hint(usage.hint(path)).into()
         } else {
             err
         }
@@ -159,7 +184,7 @@ fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
             path.display(),
             bytes.len()
         );
-        return Err(CliError::failed(what).hint("head -c 32 /dev/urandom makes a good one").into());
+        return Err(CliError::failed(what).hint(usage.hint(path)).into());
     }
     Ok(Secret::KeyFile(SecretSlice::from(std::mem::take(&mut *bytes))))
 }
@@ -311,12 +336,12 @@ mod tests {
     fn short_and_endless_key_files_are_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [7; KEY_FILE_MIN - 1]).unwrap();
-        assert!(read_key_file(file.path()).is_err());
+        assert!(read_key_file(file.path(), Use::Open).is_err());
         std::fs::write(file.path(), [b'\n'; KEY_FILE_MIN]).unwrap();
         assert!(matches!(
-            read_key_file(file.path()),
+            read_key_file(file.path(), Use::Open),
             Ok(Secret::KeyFile(bytes)) if bytes.expose_secret().len() == KEY_FILE_MIN
         ));
-        assert!(read_key_file(Path::new("/dev/zero")).is_err());
+        assert!(read_key_file(Path::new("/dev/zero"), Use::Make).is_err());
     }
 }

@@ -64,6 +64,7 @@ impl Snapshots {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
         let list = chosen(&repo, &self.names, &self.filter.filter())?;
+        cx.interrupt.check()?;
         list.damaged.iter().for_each(show_damage);
         cx.data(|| list_json(&list), || list_text(&list.snapshots))?;
         Ok(if list.damaged.is_empty() { Exit::Done } else { Exit::Damage })

@@ -48,7 +48,7 @@ fn failed<T>(action: &'static str) -> impl FnOnce(io::Error) -> Result<T> {
 
 /// Starts this program again with `args`, gives it `secret`, and waits until it is ready or gone.
 /// It does not get the environment variables `hidden`, those that state secrets: it would show
-/// them in `/proc` for as long as it serves.
+/// them in `/proc` for as long as it serves. `started` gets its process id while it is waited for.
 ///
 /// The child must call [`Background::begin`] and later [`Background::ready`]. Paths in `args` must
 /// be absolute where they are used after that.
@@ -59,6 +59,7 @@ pub fn launch<'a>(
     args: impl IntoIterator<Item = OsString>,
     secret: &[u8],
     hidden: impl IntoIterator<Item = &'a str>,
+    started: impl FnOnce(u32),
 ) -> Result<Launched> {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -70,6 +71,7 @@ pub fn launch<'a>(
         command.env_remove(name);
     }
     let mut child = command.spawn().or_else(failed("start the background process"))?;
+    started(child.id());
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(secret) {
             // It ended early and says why itself.

@@ -16,5 +16,5 @@ mod table;
 mod umount;
 
 pub use error::{FuseError, Result};
-pub use mount::{MountOptions, Mounted, Unmounter, mount};
+pub use mount::{MountOptions, Mounted, Prepared, Unmounter, mount, prepare};
 pub use umount::{Readers, umount};

@@ -43,12 +43,33 @@ pub struct Unmounter {
     mountpoint: PathBuf,
 }
 
+/// All that can be done before the kernel is asked: what takes time, and may be stopped without a
+/// trace.
+#[derive(Debug)]
+pub struct Prepared {
+    mountpoint: PathBuf,
+    vfs: Arc<Vfs>,
+    config: Config,
+}
+
 /// Mounts all snapshots of a repository. When this returns, the mount can be used.
 ///
 /// # Errors
-/// Where the mountpoint does not exist, is no directory, is taken by another mount of icecore, or
-/// lies in the repository (or the repository in it); and where the kernel refuses.
+/// As [`prepare`] and [`Prepared::mount`].
 pub fn mount(repo: Arc<Repository>, mountpoint: &Path, options: MountOptions) -> Result<Mounted> {
+    prepare(repo, mountpoint, options)?.mount()
+}
+
+/// Looks at the mountpoint and reads the snapshots.
+///
+/// # Errors
+/// Where the mountpoint does not exist, is no directory, is taken by another mount of icecore, or
+/// lies in the repository (or the repository in it).
+pub fn prepare(
+    repo: Arc<Repository>,
+    mountpoint: &Path,
+    options: MountOptions,
+) -> Result<Prepared> {
     let location = repo.location();
     let mountpoint = check(mountpoint, &location)?;
     let owner = VfsOptions {
@@ -57,12 +78,22 @@ pub fn mount(repo: Arc<Repository>, mountpoint: &Path, options: MountOptions) ->
         ..VfsOptions::default()
     };
     let vfs = Arc::new(Vfs::new(repo, owner)?);
-    let config = config(&location, options);
-    let session = Session::new(Adapter::new(Arc::clone(&vfs)), &mountpoint, &config)
-        .and_then(Session::spawn)
-        .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
-    raise_readahead(&mountpoint);
-    Ok(Mounted { mountpoint, session, vfs })
+    Ok(Prepared { mountpoint, vfs, config: config(&location, options) })
+}
+
+impl Prepared {
+    /// Mounts. When this returns, the mount can be used.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn mount(self) -> Result<Mounted> {
+        let Self { mountpoint, vfs, config } = self;
+        let session = Session::new(Adapter::new(Arc::clone(&vfs)), &mountpoint, &config)
+            .and_then(Session::spawn)
+            .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
+        raise_readahead(&mountpoint);
+        Ok(Mounted { mountpoint, session, vfs })
+    }
 }
 
 fn config(location: &str, options: MountOptions) -> Config {

@@ -36,7 +36,7 @@ pub use pages::PageWriter;
 pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
-pub use verify::{IndexCheck, PackCheck, StoredPack};
+pub use verify::{IndexCheck, PACK_MISSING, PackCheck, StoredPack};
 
 use crate::codec::aead::{MasterKey, SubKey};
 use crate::codec::random;

@@ -19,6 +19,7 @@ use super::IngestOptions;
 use super::abort::Abort;
 use super::excludes::Excluder;
 use super::plan::{Branch, Plan};
+use super::tally::Tally;
 
 /// What the walker met next, in the order of the snapshot's tree.
 pub(super) enum Step {
@@ -69,18 +70,6 @@ pub(super) struct Task<'a> {
     pub(super) parent: Option<&'a Snapshot>,
     pub(super) abort: &'a Abort<'a>,
     pub(super) owners: &'a Owners,
-}
-
-/// Counts of one walk.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    pub(super) files_new: u64,
-    pub(super) files_changed: u64,
-    pub(super) files_unchanged: u64,
-    pub(super) directories: u64,
-    pub(super) others: u64,
-    pub(super) excluded: u64,
-    pub(super) bytes: u64,
 }
 
 pub(super) struct Walker<'a> {

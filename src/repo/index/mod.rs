@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use crate::format::index::{PackInfo, Place, Segment};
 use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, SegmentId};
 use crate::storage::{Storage, StorageError};
-use crate::sync::lock;
+use crate::sync::{first_said, lock};
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
@@ -138,7 +138,9 @@ impl Index {
                     segments.push(Arc::new(open));
                 }
                 Err(err) if err.is_damage() || is_io(&err) => {
-                    tracing::error!("{}; going on without it", chain(&err));
+                    if first_said(&ObjectKey::Segment(id).to_string()) {
+                        tracing::error!("{}; going on without it", chain(&err));
+                    }
                     skipped = true;
                     // What cannot be read now may be readable the next moment.
                     if matches!(err, RepoError::Corrupt { .. }) {
