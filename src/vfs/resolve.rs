@@ -46,7 +46,7 @@ impl Vfs {
             }
             None => return Err(VfsError::Stale),
         };
-        Ok(Entry { attr: Attr { ino: again, ..attr }, lifetime })
+        Ok(Entry { attr: Attr { ino: self.shown(again), ..attr }, lifetime })
     }
 
     /// Counts a look-up of what a name in a virtual directory leads to.
@@ -63,7 +63,7 @@ impl Vfs {
                 let node = snapshot.node.clone();
                 let ino =
                     self.inodes.hold_directory(b"", Directory { parent, snapshot, place: None });
-                Some(Attr::of_node(ino, &node))
+                Some(self.attr_of(ino, &node))
             }
         }
     }
@@ -81,17 +81,17 @@ impl Vfs {
         if matches!(node.body, Body::Directory { .. }) {
             let child = Directory { parent, snapshot, place: Some(place) };
             let ino = self.inodes.hold_directory(&node.name, child);
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let Some(link) = node.link else {
-            return Ok(Attr::of_node(self.inodes.hold_file(place), node));
+            return Ok(self.attr_of(self.inodes.hold_file(place), node));
         };
         let (ino, speaker) = self.inodes.hold_link(Link { snapshot, group: link.group, place });
         if speaker == place {
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let speaker = self.node_at(speaker).inspect_err(|_| self.inodes.forget(ino, 1))?;
-        Ok(Attr::of_node(ino, &speaker))
+        Ok(self.attr_of(ino, &speaker))
     }
 
     pub(super) fn virtual_attr(&self, layout: &Layout, ino: Ino) -> Option<Attr> {

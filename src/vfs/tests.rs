@@ -41,8 +41,12 @@ impl World {
     }
 
     fn vfs(&self) -> Vfs {
-        let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO };
-        Vfs::new(Self::open(&self.storage), options).unwrap()
+        self.vfs_with(VfsOptions::default()).unwrap()
+    }
+
+    fn vfs_with(&self, options: VfsOptions) -> Result<Vfs, RepoError> {
+        let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO, ..options };
+        Vfs::new(Self::open(&self.storage), options)
     }
 }
 
@@ -383,4 +387,71 @@ fn damage_is_an_error_for_what_it_hits_and_for_nothing_else() {
     let VfsError::Io { what, source } = &failed else { panic!("{failed}") };
     assert_eq!(what, "\"bad\"");
     assert!(source.to_string().contains("data/"), "{source}");
+}
+
+#[test]
+fn a_directory_of_one_snapshot_is_the_root() {
+    let world = World::new();
+    let models = Item::directory().with("m", Item::file("weights")).with("deep", Item::directory());
+    let srv = Item::directory().with("models", models).with("other", Item::file("x"));
+    let snapshot = commit(&world.repo, &Item::directory().with("srv", srv.clone()), NOON, &[]);
+    commit(&world.repo, &Item::directory().with("srv", Item::file("later")), NOON + 1, &[]);
+    let start = |path: &str| {
+        let start = Some(Start { snapshot: snapshot.clone(), path: path.into() });
+        world.vfs_with(VfsOptions { start, ..VfsOptions::default() })
+    };
+    let (all, vfs) = (world.vfs(), start("/srv/models/").unwrap());
+    let name = plain_names(&all, walk(&all, "snapshots").unwrap().attr.ino).remove(0);
+    assert_eq!(plain_names(&vfs, Ino::ROOT), ["deep", "m"]);
+    assert!(vfs.is_immutable(Ino::ROOT));
+    let root = vfs.attr(Ino::ROOT).unwrap();
+    assert_eq!((root.ino, root.lifetime), (Ino::ROOT, Lifetime::Forever));
+    let path = format!("snapshots/{name}/srv/models");
+    for below in ["m", "deep"] {
+        let there = walk(&all, &format!("{path}/{below}")).unwrap();
+        assert_eq!(walk(&vfs, below).unwrap(), there, "the same number as among all snapshots");
+    }
+    let deep = walk(&vfs, "deep").unwrap().attr.ino;
+    for (from, name) in [(deep, ".."), (Ino::ROOT, ".."), (Ino::ROOT, ".")] {
+        assert_eq!(vfs.lookup(from, name.as_bytes()).unwrap().attr, root, "{name}");
+    }
+    for directory in [deep, Ino::ROOT] {
+        let mut dots = Vec::new();
+        vfs.list(directory, 0, Listing::Names, &mut |entry| {
+            dots.push(entry.attr.ino);
+            dots.len() < 2
+        })
+        .unwrap();
+        assert_eq!(dots, [directory, Ino::ROOT]);
+    }
+    assert_eq!(plain_names(&start("").unwrap(), Ino::ROOT), ["srv"]);
+    for path in ["srv/other", "srv/none", "srv/other/x"] {
+        let refused = start(path).unwrap_err();
+        assert!(matches!(refused, RepoError::NoSuchPath { .. }), "{path}: {refused}");
+    }
+}
+
+#[test]
+fn owners_are_shown_as_the_options_say() {
+    #[derive(Debug)]
+    struct Plus(u32);
+    impl ShowOwner for Plus {
+        fn owner(&self, stored: &crate::format::Owner) -> (u32, u32) {
+            (stored.uid + self.0, stored.gid + self.0)
+        }
+    }
+    let world = World::new();
+    let file = Item { uid: 10, gid: 20, ..Item::file("x") };
+    commit(&world.repo, &Item::directory().with("f", file), NOON, &[]);
+    let owners: Option<Arc<dyn ShowOwner>> = Some(Arc::new(Plus(1)));
+    let vfs = world.vfs_with(VfsOptions { owners, ..VfsOptions::default() }).unwrap();
+    let name = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino).remove(0);
+    let owner = |path: &str| {
+        let attr = walk(&vfs, path).unwrap().attr;
+        assert_eq!(vfs.attr(attr.ino).unwrap(), attr, "looked up and asked for");
+        (attr.uid, attr.gid)
+    };
+    assert_eq!(owner(&format!("snapshots/{name}/f")), (11, 21));
+    assert_eq!(owner(&format!("snapshots/{name}")), (1, 1));
+    assert_eq!(owner("snapshots"), (5, 6), "no snapshot holds it");
 }
