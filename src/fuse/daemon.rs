@@ -62,7 +62,8 @@ pub fn launch<'a>(
 ) -> Result<Launched> {
     let mut command = Command::new("/proc/self/exe");
     command
-        .arg0(std::env::args_os().next().unwrap_or_else(|| "icecore".into()))
+        // Not this process's own name, which may be the one that mount(8) calls.
+        .arg0("icecore")
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
