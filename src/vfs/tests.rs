@@ -390,6 +390,17 @@ fn damage_is_an_error_for_what_it_hits_and_for_nothing_else() {
 }
 
 #[test]
+fn a_listing_of_the_root_goes_on_after_each_entry() {
+    let world = World::new();
+    let empty = names(&world.vfs(), Ino::ROOT, 1);
+    assert_eq!(empty, names(&world.vfs(), Ino::ROOT, usize::MAX), "equal cookies would skip some");
+    commit(&world.repo, &Item::directory(), NOON, &["tag"]);
+    let vfs = world.vfs();
+    assert_eq!(names(&vfs, Ino::ROOT, 1), names(&vfs, Ino::ROOT, usize::MAX));
+    assert_eq!(names(&vfs, Ino::ROOT, 1).len(), empty.len() + 1);
+}
+
+#[test]
 fn a_directory_of_one_snapshot_is_the_root() {
     let world = World::new();
     let models = Item::directory().with("m", Item::file("weights")).with("deep", Item::directory());
