@@ -11,12 +11,14 @@
 //! A look-up that succeeds ([`Vfs::lookup`], [`Vfs::list`]) is remembered until [`Vfs::forget`]
 //! takes it back: a number answers only for that long.
 
+mod attic;
 mod attr;
 mod error;
 mod inode;
 mod layout;
 mod list;
 mod resolve;
+mod revive;
 mod root;
 mod snapshots;
 mod table;
@@ -141,8 +143,8 @@ impl Vfs {
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         let parent = self.real(parent);
         match name {
-            b"." => self.hold_again(parent),
-            b".." => self.hold_again(self.real(self.parent(parent)?)),
+            b"." => self.hold_or_revive(parent),
+            b".." => self.hold_or_revive(self.real(self.parent(parent)?)),
             _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
             _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),
             _ => {

@@ -401,6 +401,49 @@ fn a_listing_of_the_root_goes_on_after_each_entry() {
 }
 
 #[test]
+fn handles_outlive_the_kernels_memory() {
+    let world = World::new();
+    let linked = |group| {
+        let link = Some(crate::format::HardLink { group, count: 2 });
+        Item { link, ..Item::file("linked") }
+    };
+    let deep = Item::directory().with("f", Item::file("below")).with("h", linked(7));
+    let root = Item::directory().with("d", Item::directory().with("e", deep)).with("h", linked(7));
+    let snapshot = commit(&world.repo, &root, NOON, &[]);
+    let vfs = world.vfs();
+    let name = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino).remove(0);
+    let paths = ["", "/d", "/d/e", "/d/e/f", "/h"].map(|path| format!("snapshots/{name}{path}"));
+    let entries = paths.map(|path| walk(&vfs, &path).unwrap());
+    for entry in &entries {
+        vfs.forget(entry.attr.ino, u64::MAX);
+    }
+    assert_eq!(vfs.remembered(), 0);
+    for entry in &entries {
+        let ino = entry.attr.ino;
+        assert!(matches!(vfs.attr(ino), Err(VfsError::Stale)), "nobody has looked it up");
+        assert_eq!(vfs.lookup(ino, b".").unwrap().attr, entry.attr);
+        assert_eq!(vfs.attr(ino).unwrap(), entry.attr);
+        vfs.forget(ino, 1);
+    }
+    assert_eq!(vfs.remembered(), 0, "counted once");
+    let [snap, d, e, f, h] = entries.map(|entry| entry.attr.ino);
+    assert_eq!(vfs.lookup(e, b".").unwrap().attr.ino, e);
+    assert_eq!(vfs.lookup(e, b"..").unwrap().attr.ino, d);
+    assert_eq!(vfs.lookup(d, b"..").unwrap().attr.ino, snap);
+
+    let later = world.vfs();
+    for ino in [snap, f] {
+        assert_eq!(later.lookup(ino, b".").unwrap().attr.ino, ino, "after a remount too");
+    }
+    for ino in [d, h, Ino(f.0 + 1), Ino(f.0 + 1000), Ino(f.0 ^ 1 << 20)] {
+        assert!(matches!(later.lookup(ino, b"."), Err(VfsError::Stale)), "{ino:?}");
+    }
+    let start = Some(Start { snapshot, path: Vec::new() });
+    let alone = world.vfs_with(VfsOptions { start, ..VfsOptions::default() }).unwrap();
+    assert_eq!(alone.lookup(f, b".").unwrap().attr.ino, f);
+}
+
+#[test]
 fn a_directory_of_one_snapshot_is_the_root() {
     let world = World::new();
     let models = Item::directory().with("m", Item::file("weights")).with("deep", Item::directory());
