@@ -3,9 +3,10 @@
 //! Without `--foreground` this process finds the secret, starts itself again with `--background`,
 //! hands the secret over through a pipe and ends once the child has mounted. What is shown and to
 //! whom is in `view`, serving and its end in `serve`, memory in `memory`; `helper` is what mount(8)
-//! calls, and `unit` prints what systemd wants.
+//! calls, `unit` prints what systemd wants, and `manual` tells of all that.
 
 pub(super) mod helper;
+pub(super) mod manual;
 mod memory;
 mod serve;
 mod unit;
