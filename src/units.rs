@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, ToSpan, Zoned};
 
 use crate::clock::{from_timestamp, to_timestamp};
 use crate::format::Time;
@@ -36,6 +36,17 @@ pub fn parse_size_up_to(text: &str, most: u64, why: &str) -> Result<u64, String>
         bytes if bytes > most => Err(format!("{why} {}", size(most))),
         bytes => Ok(bytes),
     }
+}
+
+/// A span of time like `30s`, `2min`, `1h 30m` or `90`, which are seconds.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let trimmed = text.trim();
+    let span = match trimmed.parse::<u32>() {
+        Ok(secs) => Some(SignedDuration::from_secs(secs.into())),
+        Err(_) => trimmed.parse().ok(),
+    };
+    span.and_then(|span| span.try_into().ok())
+        .ok_or_else(|| format!("\"{text}\" is not a duration; examples: 10s, 2min, 1h"))
 }
 
 /// An error with its causes, in one line.
@@ -144,6 +155,18 @@ mod tests {
         }
         assert_eq!(parse_size_up_to("1T", 1 << 40, "at most"), Ok(1 << 40));
         assert_eq!(parse_size_up_to("2T", 1 << 40, "at most"), Err("at most 1.0 TiB".into()));
+    }
+
+    #[test]
+    fn durations() {
+        for (text, secs) in
+            [("0", 0), ("90", 90), ("10s", 10), ("2min", 120), ("1h 30m", 5400), ("500ms", 0)]
+        {
+            assert_eq!(parse_duration(text).map(|span| span.as_secs()), Ok(secs), "{text}");
+        }
+        for bad in ["", "soon", "-1s", "-1", "1 month"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "cli/"),
     ("anyhow", "cli/"),
     ("indicatif", "cli/"),
+    ("sd_notify", "cli/mount/serve.rs"),
     ("uzers", "localfs/owners.rs"),
     ("ignore", "ops/"),
 ];

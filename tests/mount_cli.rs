@@ -19,7 +19,7 @@ fn prepared(sandbox: &Sandbox) -> PathBuf {
 }
 
 #[test]
-fn mount_returns_when_ready_and_umount_respects_readers() {
+fn mount_returns_when_ready_and_umount_takes_it_off() {
     let sandbox = Sandbox::new();
     let point = prepared(&sandbox);
     let mount = || {
@@ -36,12 +36,6 @@ fn mount_returns_when_ready_and_umount_respects_readers() {
     mount().assert().code(11);
 
     let umount = || sandbox.icecore().args(["umount", "point"]).output().unwrap();
-    let open = fs::File::open(point.join("latest/file")).unwrap();
-    let output = umount();
-    assert_eq!(output.status.code(), Some(11));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(" is in use\n  hint: "), "{said}");
-    drop(open);
     assert!(umount().status.success());
     assert_eq!(umount().status.code(), Some(1), "nothing is mounted any more");
     drop(guard);
@@ -60,6 +54,31 @@ fn failures_of_the_background_process_are_those_of_the_command() {
     mount("none").assert().code(1).stdout("");
     mount("repository").assert().code(1).stdout("");
     sandbox.icecore().args(["-r", "none", "mount", "point"]).assert().code(10).stdout("");
+}
+
+#[test]
+fn signals_unmount_in_the_background() {
+    let sandbox = Sandbox::new();
+    let point = prepared(&sandbox);
+    let mut mount = sandbox.icecore();
+    let output = mount.args(["-r", "repository", "mount", "point", "--json"]).output().unwrap();
+    let guard = Mounted::adopt(point.clone());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let pid = i32::try_from(report["pid"].as_i64().unwrap()).unwrap();
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(command.starts_with(b"icecore\0-r\0"), "{}", String::from_utf8_lossy(&command));
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let reader = fs::File::open(point.join("latest/file")).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(std::io::read_to_string(&reader).unwrap(), "content", "who reads is waited for");
+    drop(reader);
+    let start = std::time::Instant::now();
+    while rustix::process::test_kill_process(pid).is_ok() {
+        assert!(start.elapsed().as_secs() < 60, "it ends by itself");
+        std::thread::yield_now();
+    }
+    assert!(!point.join("latest").exists());
+    drop(guard);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::io;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::fuse::FuseError;
 use crate::localfs::LocalError;
@@ -29,17 +29,34 @@ pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     exit: Exit,
+    /// What JSON has beside the message.
+    more: Map<String, Value>,
 }
 
 impl CliError {
     /// Arguments that do not make sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Usage }
+        Self::new(message, Exit::Usage)
     }
 
     /// Anything else.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Failed }
+        Self::new(message, Exit::Failed)
+    }
+
+    /// Something that others use.
+    pub(crate) fn in_use(message: impl Into<String>) -> Self {
+        Self::new(message, Exit::InUse)
+    }
+
+    fn new(message: impl Into<String>, exit: Exit) -> Self {
+        Self { message: message.into(), hint: None, exit, more: Map::new() }
+    }
+
+    /// What JSON says beside the message.
+    pub(crate) fn more(mut self, more: Map<String, Value>) -> Self {
+        self.more = more;
+        self
     }
 
     /// What the user can do about it.
@@ -74,7 +91,11 @@ pub(crate) fn show(err: &anyhow::Error, json: bool) -> Exit {
     let Verdict { exit, hint } = verdict(err);
     let message = crate::report::text::escaped(chain(err).as_bytes()).into_owned();
     if json {
-        let error = json!({ "message": message, "hint": hint, "exit_code": exit.code() });
+        let mut error = json!({ "message": message, "hint": hint, "exit_code": exit.code() });
+        if let (Some(fields), Some(said)) = (error.as_object_mut(), err.downcast_ref::<CliError>())
+        {
+            fields.extend(said.more.clone());
+        }
         talk(&document(json!({ "error": error })).to_string());
     } else {
         talk(&format!("icecore: {message}"));
@@ -246,13 +267,9 @@ fn of_storage(err: &StorageError) -> Option<Verdict> {
 fn of_fuse(err: &FuseError) -> Option<Verdict> {
     use FuseError as E;
     let (exit, hint) = match err {
-        E::Busy { mountpoint } => (
-            Exit::InUse,
-            format!(
-                "`fuser -vm {}` tells who uses it; --lazy takes it off now and ends when they do",
-                mountpoint.display()
-            ),
-        ),
+        E::Busy { mountpoint } => {
+            (Exit::InUse, format!("`icecore umount {}` tells who uses it", mountpoint.display()))
+        }
         E::AlreadyMounted { mountpoint, .. } => (
             Exit::InUse,
             format!("use it, or take it off first: icecore umount {}", mountpoint.display()),

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::codec::Compression;
 use crate::format::{Time, limits};
+use crate::fuse;
 use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input};
 use crate::repo::OpenOptions;
 use crate::report::ingest as report;
@@ -223,8 +224,10 @@ impl Ingest {
             ignore_ctime: self.ignore_ctime,
             dry_run: self.dry_run,
             own: own(Path::new(&repo.location()), cx.global.cache().as_deref()),
+            own_mounts: own_mounts(Path::new(&repo.location())),
         };
         let input = input(self.input, self.paths, self.program, self.dry_run, &cx.interrupt)?;
+        refuse_own(&input, &options.own_mounts)?;
         let bar = cx.bar("ingesting");
         let done = ingest::run(&repo, input, &options, &bar, cx.interrupt.flag());
         drop(bar);
@@ -266,6 +269,30 @@ fn own(repository: &Path, cache: Option<&Path>) -> Vec<(u64, u64)> {
     let folders = [Some(repository), cache];
     let found = folders.into_iter().flatten().filter_map(|folder| folder.metadata().ok());
     found.map(|meta| (meta.dev(), meta.ino())).collect()
+}
+
+/// Devices of the mounts that show the repository: all that is on them is stored already.
+fn own_mounts(repository: &Path) -> Vec<u64> {
+    let mounts = repository.canonicalize().and_then(|folder| fuse::mounts_of(&folder));
+    mounts.unwrap_or_default().into_iter().map(|mount| mount.device).collect()
+}
+
+/// Refuses sources that are the repository's own snapshots.
+fn refuse_own(input: &Input, own_mounts: &[u64]) -> Result<(), CliError> {
+    let Input::Paths { base, paths } = input else { return Ok(()) };
+    for path in paths {
+        let whole = base.as_ref().map_or_else(|| path.clone(), |base| base.join(path));
+        let device = whole.symlink_metadata().ok().map(|meta| meta.dev());
+        if device.is_some_and(|device| own_mounts.contains(&device)) {
+            let what = format!(
+                "{} is stored already: it is on a mount of this very repository",
+                whole.display()
+            );
+            let hint = "ingest it into another repository, with -r";
+            return Err(CliError::failed(what).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn input(

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::mount::manual;
 use super::{Cli, completions};
 
 /// Write the man pages and completions
@@ -123,11 +124,53 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
     if let Some(examples) = command.get_after_long_help() {
         examples_section(&mut text, &examples.to_string());
     }
-    if name == "icecore" {
-        general_sections(&mut text);
+    match name {
+        "icecore" => general_sections(&mut text),
+        "icecore-mount" => sections(&mut text, manual::MOUNT),
+        "icecore-umount" => sections(&mut text, manual::UMOUNT),
+        _ => {}
     }
     see_also(&mut text, name, all);
     Ok(text)
+}
+
+/// A section that no option says.
+pub(crate) struct Section {
+    /// In capitals.
+    pub(crate) heading: &'static str,
+    /// What stands in it.
+    pub(crate) parts: &'static [Part],
+}
+
+/// A part of a section.
+pub(crate) enum Part {
+    /// A paragraph.
+    Text(&'static str),
+    /// Lines as they are to be typed.
+    Code(&'static str),
+}
+
+fn sections(out: &mut String, sections: &[Section]) {
+    for section in sections {
+        let _ = writeln!(out, ".SH \"{}\"", section.heading);
+        for (at, part) in section.parts.iter().enumerate() {
+            if at > 0 {
+                out.push_str(".PP\n");
+            }
+            match part {
+                Part::Text(text) => {
+                    let _ = writeln!(out, "{}", escaped(text));
+                }
+                Part::Code(text) => {
+                    out.push_str(".nf\n");
+                    for line in text.lines() {
+                        let _ = writeln!(out, "{}", escaped(line));
+                    }
+                    out.push_str(".fi\n");
+                }
+            }
+        }
+    }
 }
 
 fn commands_section(command: &clap::Command, name: &str) -> Roff {
@@ -222,13 +265,15 @@ const OUTPUT: &[&str] = &[
      as they are to a pipe or file, and --print0 ends them by NUL instead of a newline.",
 ];
 
-const KEYS: &[&str] =
-    &["An encrypted repository is opened by a passphrase or a key file. A flag says which \
+const KEYS: &[&str] = &[
+    "An encrypted repository is opened by a passphrase or a key file. A flag says which \
      (--key-file, --passphrase-file, --passphrase-command); else the environment does, the first \
      variable that is set of ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE and \
-     ICECORE_PASSPHRASE_COMMAND; else the passphrase is asked for on the terminal. One newline at \
-     the end of a passphrase is cut, an empty one is refused. A key file counts whole and has at \
-     least 16 bytes."];
+     ICECORE_PASSPHRASE_COMMAND; else a credential of the systemd service that is called \
+     icecore.key or icecore.passphrase; else the passphrase is asked for on the terminal. A \
+     passphrase command has two minutes. One newline at the end of a passphrase is cut, an empty one is refused. A key file counts whole and has at \
+     least 16 bytes.",
+];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_REPOSITORY", "The repository, where -r is not given."),
@@ -236,6 +281,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSPHRASE_FILE", "As --passphrase-file."),
     ("ICECORE_KEY_FILE", "As --key-file."),
     ("ICECORE_PASSPHRASE_COMMAND", "As --passphrase-command."),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "Where systemd puts credentials; icecore.key and icecore.passphrase there are keys.",
+    ),
+    ("NOTIFY_SOCKET", "Where mount --foreground tells systemd that it is ready and what it does."),
     ("ICECORE_NEW_PASSPHRASE", "The new passphrase of key add and key passwd."),
     ("ICECORE_CACHE_DIR", "The cache folder, where --cache-dir is not given."),
     (

@@ -1,4 +1,5 @@
-//! Where the secret comes from: a flag, else the environment, else the terminal.
+//! Where the secret comes from: a flag, else the environment, else a credential of the systemd
+//! service, else the terminal.
 //!
 //! Bytes are kept in types that wipe them and cannot be printed. A passphrase is any bytes up to
 //! an optional newline at the end; a key file counts whole.
@@ -9,6 +10,8 @@ use std::io::{self, IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -35,6 +38,17 @@ pub(crate) const ENVIRONMENT: [&str; 4] = [
 ];
 /// The environment variable of a new passphrase.
 pub(crate) const NEW_PASSPHRASE: &str = "ICECORE_NEW_PASSPHRASE";
+
+/// Credentials of a systemd service that are the secret where neither flag nor variable says
+/// otherwise; systemd.exec(5) puts them into the folder that this variable names.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The credential that is a passphrase.
+pub(crate) const PASSPHRASE_CREDENTIAL: &str = "icecore.passphrase";
+/// The credential that is a key file.
+pub(crate) const KEY_CREDENTIAL: &str = "icecore.key";
+
+/// How long the passphrase command may take; somebody may have to type something for it.
+const COMMAND_MAX: Duration = Duration::from_secs(120);
 
 const WAYS: &str = "give --key-file, --passphrase-file or --passphrase-command, or set \
                     ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE or \
@@ -143,7 +157,7 @@ fn stated_for(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secr
     let Some((name, value)) =
         ENVIRONMENT.iter().find_map(|&name| Some((name, std::env::var_os(name)?)))
     else {
-        return Ok(None);
+        return credential(usage);
     };
     let secret = match name {
         "ICECORE_PASSPHRASE" => checked_passphrase(value.into_vec(), name),
@@ -206,21 +220,57 @@ fn read_capped(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// The secret that systemd hands to this service, if it does.
+fn credential(usage: Use) -> anyhow::Result<Option<Secret>> {
+    let Some(folder) = std::env::var_os(CREDENTIALS).map(PathBuf::from) else { return Ok(None) };
+    let there = |name| Some(folder.join(name)).filter(|path: &PathBuf| path.exists());
+    if let Some(path) = there(KEY_CREDENTIAL) {
+        return read_key_file(&path, usage).map(Some);
+    }
+    there(PASSPHRASE_CREDENTIAL).map(|path| read_passphrase_file(&path)).transpose()
+}
+
 /// Runs a command by sh; it may talk to the terminal, its standard output is the passphrase.
 fn run(command: &OsStr) -> anyhow::Result<Secret> {
-    let output = Command::new("/bin/sh")
+    run_within(command, COMMAND_MAX)
+}
+
+fn run_within(command: &OsStr, max: Duration) -> anyhow::Result<Secret> {
+    let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
         .stdin(Stdio::inherit())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .context("cannot run the passphrase command")?;
-    let bytes = Zeroizing::new(output.stdout);
-    if !output.status.success() {
-        let what = format!("the passphrase command failed: {}", output.status);
+    let stdout = child.stdout.take().context("the passphrase command has no output")?;
+    let (sender, output) = mpsc::channel();
+    // Whoever inherits the pipe may keep it open, so it is read where nobody waits for it.
+    std::thread::spawn(move || {
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = stdout.take(SECRET_MAX + 1).read_to_end(&mut bytes);
+        sender.send(read.map(|_| bytes))
+    });
+    let Ok(read) = output.recv_timeout(max) else {
+        // What it started may go on; nobody waits for that either.
+        let _ = child.kill();
+        let what = format!("the passphrase command has not ended within {} s", max.as_secs());
+        let hint = "run it by hand to see what it waits for";
+        return Err(CliError::failed(what).hint(hint).into());
+    };
+    let mut bytes = read.context("cannot read what the passphrase command prints")?;
+    if bytes.len() as u64 > SECRET_MAX {
+        let _ = child.kill();
+        let what = format!("the passphrase command prints more than {SECRET_MAX} bytes");
         return Err(CliError::failed(what).into());
     }
-    checked_passphrase(bytes.to_vec(), "the passphrase command's output")
+    let status = child.wait().context("cannot wait for the passphrase command")?;
+    if !status.success() {
+        let what = format!("the passphrase command failed: {status}");
+        return Err(CliError::failed(what).into());
+    }
+    checked_passphrase(std::mem::take(&mut *bytes), "the passphrase command's output")
 }
 
 /// Cuts one newline (or CR LF) from the end and refuses what is empty then.
@@ -330,6 +380,25 @@ mod tests {
     fn empty_passphrases_are_refused() {
         assert_eq!(passphrase(b""), None);
         assert_eq!(passphrase(b"\n"), None);
+    }
+
+    #[test]
+    fn a_passphrase_command_that_hangs_or_floods_is_an_error() {
+        let run = |command: &str, max| run_within(OsStr::new(command), max);
+        let failed = |result: anyhow::Result<Secret>| match result {
+            Ok(_) => panic!("it gave a passphrase"),
+            Err(err) => err.to_string(),
+        };
+        let hangs = failed(run("echo half; exec sleep 600", Duration::from_millis(50)));
+        assert_eq!(hangs, "the passphrase command has not ended within 0 s");
+        let floods = failed(run("exec yes", COMMAND_MAX));
+        assert!(floods.starts_with("the passphrase command prints more than "), "{floods}");
+        let fails = failed(run("echo x; exit 3", COMMAND_MAX));
+        assert_eq!(fails, "the passphrase command failed: exit status: 3");
+        assert!(matches!(
+            run("echo secret", COMMAND_MAX),
+            Ok(Secret::Passphrase(text)) if text.expose_secret() == b"secret"
+        ));
     }
 
     #[test]

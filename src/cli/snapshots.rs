@@ -37,7 +37,7 @@ pub(crate) struct Snapshots {
 }
 
 /// Which snapshots count.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which snapshots count")]
 pub(crate) struct FilterOptions {
     /// Only snapshots of this host
@@ -57,6 +57,15 @@ impl FilterOptions {
     pub(crate) fn filter(self) -> SnapshotFilter {
         let Self { host, tags, source } = self;
         SnapshotFilter { host, tags, source: source.map(as_recorded) }
+    }
+
+    /// The same as arguments.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let host = self.host.iter().map(|host| ("--host", host.into()));
+        let tags = self.tags.iter().map(|tag| ("--tag", tag.into()));
+        let source = self.source.iter().map(|source| ("--source", source.clone()));
+        let all = host.chain(tags).chain(source);
+        all.flat_map(|(option, value)| [option.into(), value]).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`mount`] shows a repository and returns when it can be used; `adapter` translates between the
 //! kernel and [`crate::vfs`]; [`umount`] takes off what is mounted, from any process; [`daemon`]
-//! starts the process that serves in the background. Nothing here knows snapshots or storage.
+//! starts the process that serves in the background; [`users`] tells who holds a mount. Nothing here knows snapshots or storage.
 //!
 //! What must stay true: never unmounted by itself on a fault; never mounted where reading the
 //! repository would go through the mount.
@@ -14,7 +14,10 @@ mod error;
 mod mount;
 mod table;
 mod umount;
+mod users;
 
 pub use error::{FuseError, Result};
 pub use mount::{MountOptions, Mounted, Prepared, Unmounter, mount, prepare};
-pub use umount::{Readers, umount};
+pub use table::{RepositoryMount, mounts_of};
+pub use umount::{Readers, umount, umount_within};
+pub use users::{Use, User, Users, users};

@@ -244,6 +244,12 @@ impl Repository {
         self.trees.page(id)
     }
 
+    /// The one tree page whose id is not below `first` and `fits`; ids that fit begin with at least
+    /// the first 24 bits of it. `None` where there is none, or more than one. Reads the index only.
+    pub fn only_page(&self, first: &ChunkId, fits: impl Fn(&ChunkId) -> bool) -> Option<ChunkId> {
+        self.index().only_page(first, fits)
+    }
+
     /// One page on the way down a directory: it must keep what the pages above it promise.
     pub fn page_at(&self, at: &PageAt) -> Result<Page> {
         self.trees.page_at(at)

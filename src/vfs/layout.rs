@@ -65,7 +65,7 @@ pub(super) struct Layout {
 impl Layout {
     /// A picture of no snapshots.
     pub(super) fn empty(changed: Time) -> Self {
-        Self { nodes: HashMap::new(), changed, next_cookie: FIRST_COOKIE }.with(&[])
+        Self { nodes: HashMap::new(), changed, next_cookie: FIRST_COOKIE }.build(&[], changed)
     }
 
     /// The picture of these snapshots, oldest first, after this one.

@@ -11,12 +11,15 @@
 //! A look-up that succeeds ([`Vfs::lookup`], [`Vfs::list`]) is remembered until [`Vfs::forget`]
 //! takes it back: a number answers only for that long.
 
+mod attic;
 mod attr;
 mod error;
 mod inode;
 mod layout;
 mod list;
 mod resolve;
+mod revive;
+mod root;
 mod snapshots;
 mod table;
 #[cfg(test)]
@@ -29,6 +32,7 @@ pub use attr::{Attr, Lifetime};
 pub use error::{Result, VfsError};
 pub use inode::Ino;
 pub use list::{DirEntry, Listing, Take};
+pub use root::{ShowOwner, Start};
 
 use crate::format::{Body, File, limits};
 use crate::repo::{NodeRef, RepoError, Repository};
@@ -45,7 +49,7 @@ const XATTR_BLAKE3: &[u8] = b"user.icecore.blake3";
 const FIGURES_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// How the tree is to be shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct VfsOptions {
     /// Owner of the directories that no snapshot holds.
     pub uid: u32,
@@ -53,11 +57,16 @@ pub struct VfsOptions {
     pub gid: u32,
     /// New snapshots are looked for at most this often.
     pub refresh: Duration,
+    /// What is shown at the root: all snapshots, or a directory of one.
+    pub start: Option<Start>,
+    /// Whom entries of snapshots are shown to belong to: the ids of the source where it is absent.
+    pub owners: Option<Arc<dyn ShowOwner>>,
 }
 
 impl Default for VfsOptions {
     fn default() -> Self {
-        Self { uid: 0, gid: 0, refresh: Duration::from_secs(1) }
+        let refresh = Duration::from_secs(1);
+        Self { uid: 0, gid: 0, refresh, start: None, owners: None }
     }
 }
 
@@ -95,15 +104,32 @@ pub struct Vfs {
     snapshots: Snapshots,
     inodes: Inodes,
     owner: (u32, u32),
+    owners: Option<Arc<dyn ShowOwner>>,
+    /// Number of the directory that the kernel knows as 1.
+    root: Ino,
     figures: Mutex<Option<(Instant, Figures)>>,
 }
 
 impl Vfs {
-    /// Lists the snapshots and reads their roots, nothing else.
+    /// Lists the snapshots and reads their roots, nothing else; of a [`Start`], its path only.
+    ///
+    /// # Errors
+    /// Where the snapshots cannot be listed; [`RepoError::NoSuchPath`] where the start is not there
+    /// or is no directory.
     pub fn new(repo: Arc<Repository>, options: VfsOptions) -> Result<Self, RepoError> {
-        let snapshots = Snapshots::open(Arc::clone(&repo), options.refresh)?;
-        let owner = (options.uid, options.gid);
-        Ok(Self { repo, snapshots, inodes: Inodes::new(), owner, figures: Mutex::default() })
+        let VfsOptions { uid, gid, refresh, start, owners } = options;
+        let shared = Arc::clone(&repo);
+        let snapshots = match &start {
+            Some(start) => Snapshots::of_one(shared, &start.snapshot),
+            None => Snapshots::open(shared, refresh)?,
+        };
+        let (inodes, figures) = (Inodes::new(), Mutex::default());
+        let (owner, root) = ((uid, gid), Ino::ROOT);
+        let mut vfs = Self { repo, snapshots, inodes, owner, owners, root, figures };
+        if let Some(start) = start {
+            vfs.start_at(&start)?;
+        }
+        Ok(vfs)
     }
 
     /// The repository that is shown.
@@ -115,9 +141,10 @@ impl Vfs {
     /// The entry `name` of a directory; `.` of anything and `..` of a directory work too, as
     /// network re-export asks for them. The look-up is remembered until it is forgotten.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        let parent = self.real(parent);
         match name {
-            b"." => self.hold_again(parent),
-            b".." => self.hold_again(self.parent(parent)?),
+            b"." => self.hold_or_revive(parent),
+            b".." => self.hold_or_revive(self.real(self.parent(parent)?)),
             _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
             _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),
             _ => {
@@ -141,15 +168,17 @@ impl Vfs {
 
     /// The attributes of a node.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             let layout = self.snapshots.current();
             return self.virtual_attr(&layout, ino).ok_or(VfsError::Stale);
         }
-        self.node(ino).map(|node| Attr::of_node(ino, &node))
+        self.node(ino).map(|node| self.attr_of(ino, &node))
     }
 
     /// The target of a symbolic link.
     pub fn read_link(&self, ino: Ino) -> Result<Vec<u8>> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             return match self.snapshots.last().get(ino) {
                 Some(Virtual::Link { target }) => Ok(target.clone()),
@@ -165,7 +194,7 @@ impl Vfs {
 
     /// Fills `buf` from a file's `offset`: all of it, or up to the end of the file, or an error.
     pub fn read_at(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let node = self.node(ino)?;
+        let node = self.node(self.real(ino))?;
         let file = file_of(&node)?;
         let wanted = file.size.saturating_sub(offset).min(buf.len() as u64);
         let read = self.repo.read_at(file, offset, buf).map_err(VfsError::about(&node.name))?;
@@ -179,13 +208,14 @@ impl Vfs {
 
     /// Where data or a hole next starts at or after `offset`.
     pub fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64> {
-        let node = self.node(ino)?;
+        let node = self.node(self.real(ino))?;
         let found = self.repo.seek(file_of(&node)?, offset, what == Seek::Hole);
         found.map_err(VfsError::about(&node.name))?.ok_or(VfsError::NoSuchOffset)
     }
 
     /// The value of an extended attribute.
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             return Err(VfsError::NoAttribute);
         }
@@ -204,6 +234,7 @@ impl Vfs {
 
     /// Names of the extended attributes that the source had.
     pub fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             return Ok(Vec::new());
         }
@@ -212,6 +243,10 @@ impl Vfs {
 
     /// The directory that holds a directory; the root's is the root.
     pub fn parent(&self, ino: Ino) -> Result<Ino> {
+        let ino = self.real(ino);
+        if ino == self.root {
+            return Ok(Ino::ROOT);
+        }
         if ino.class() == Some(Class::Virtual) {
             return match self.snapshots.last().get(ino) {
                 Some(Virtual::Directory { parent, .. }) => Ok(*parent),
@@ -219,13 +254,13 @@ impl Vfs {
                 None => Err(VfsError::Stale),
             };
         }
-        self.directory(ino).map(|directory| directory.parent)
+        self.directory(ino).map(|directory| self.shown(directory.parent))
     }
 
     /// Whether what is in a directory, and what is not, stays so for ever.
     #[must_use]
     pub fn is_immutable(&self, directory: Ino) -> bool {
-        directory.class() != Some(Class::Virtual)
+        self.real(directory).class() != Some(Class::Virtual)
     }
 
     /// Sizes of the whole; at most ten seconds old.

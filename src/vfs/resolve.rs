@@ -26,8 +26,16 @@ impl Vfs {
         Ok(Entry { attr, lifetime: Lifetime::Short })
     }
 
+    /// Counts one more look-up of something that is known, or was.
+    pub(super) fn hold_or_revive(&self, ino: Ino) -> Result<Entry> {
+        match self.hold_again(ino) {
+            Err(VfsError::Stale) => self.revive(ino),
+            result => result,
+        }
+    }
+
     /// Counts one more look-up of something that is known.
-    pub(super) fn hold_again(&self, ino: Ino) -> Result<Entry> {
+    fn hold_again(&self, ino: Ino) -> Result<Entry> {
         let attr = self.attr(ino)?;
         let lifetime = attr.lifetime;
         let again = match ino.class() {
@@ -42,11 +50,21 @@ impl Vfs {
             }
             Some(Class::File { key, number }) => {
                 let page = self.inodes.page(key).ok_or(VfsError::Stale)?;
-                self.inodes.hold_file(Place { page, number: number as u16 })
+                self.hold_plain(Place { page, number: number as u16 })?
             }
             None => return Err(VfsError::Stale),
         };
-        Ok(Entry { attr: Attr { ino: again, ..attr }, lifetime })
+        Ok(Entry { attr: Attr { ino: self.shown(again), ..attr }, lifetime })
+    }
+
+    /// Counts a look-up of a node by its place. A directory or hard link has another number than
+    /// its place makes, so a handle that names one in this way is none that was ever given out.
+    pub(super) fn hold_plain(&self, place: Place) -> Result<Ino> {
+        let node = self.node_at(place)?;
+        if matches!(node.body, Body::Directory { .. }) || node.link.is_some() {
+            return Err(VfsError::Stale);
+        }
+        Ok(self.inodes.hold_file(place))
     }
 
     /// Counts a look-up of what a name in a virtual directory leads to.
@@ -63,7 +81,7 @@ impl Vfs {
                 let node = snapshot.node.clone();
                 let ino =
                     self.inodes.hold_directory(b"", Directory { parent, snapshot, place: None });
-                Some(Attr::of_node(ino, &node))
+                Some(self.attr_of(ino, &node))
             }
         }
     }
@@ -81,17 +99,17 @@ impl Vfs {
         if matches!(node.body, Body::Directory { .. }) {
             let child = Directory { parent, snapshot, place: Some(place) };
             let ino = self.inodes.hold_directory(&node.name, child);
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let Some(link) = node.link else {
-            return Ok(Attr::of_node(self.inodes.hold_file(place), node));
+            return Ok(self.attr_of(self.inodes.hold_file(place), node));
         };
         let (ino, speaker) = self.inodes.hold_link(Link { snapshot, group: link.group, place });
         if speaker == place {
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let speaker = self.node_at(speaker).inspect_err(|_| self.inodes.forget(ino, 1))?;
-        Ok(Attr::of_node(ino, &speaker))
+        Ok(self.attr_of(ino, &speaker))
     }
 
     pub(super) fn virtual_attr(&self, layout: &Layout, ino: Ino) -> Option<Attr> {
@@ -116,7 +134,7 @@ impl Vfs {
         }
     }
 
-    fn node_at(&self, place: Place) -> Result<NodeRef> {
+    pub(super) fn node_at(&self, place: Place) -> Result<NodeRef> {
         match self.repo.page(&place.page).map_err(VfsError::about(b""))? {
             Page::Leaf(leaf) => NodeRef::new(leaf, Some(place.page), place.number.into()),
             Page::Inner(_) => None,

@@ -70,6 +70,19 @@ impl Snapshots {
         Ok(snapshots)
     }
 
+    /// One snapshot and no other, whatever comes.
+    pub(super) fn of_one(repo: Arc<Repository>, snapshot: &Snapshot) -> Self {
+        let root = Known::Snapshot(Arc::new(SnapshotRoot::new(snapshot)));
+        let layout = Arc::new(Layout::empty(snapshot.time));
+        Self {
+            repo,
+            interval: Duration::MAX,
+            known: Mutex::new(BTreeMap::from([(snapshot.id, root)])),
+            listed: Mutex::new(Instant::now()),
+            layout: RwLock::new(layout),
+        }
+    }
+
     /// The picture of now: the storage is asked when the last answer is older than the interval.
     pub(super) fn current(&self) -> Arc<Layout> {
         if self.is_due() {
@@ -177,7 +190,7 @@ fn roots(known: &BTreeMap<SnapshotId, Known>) -> impl Iterator<Item = &Arc<Snaps
 }
 
 impl SnapshotRoot {
-    fn new(snapshot: &Snapshot) -> Self {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
         let totals = snapshot.totals();
         let entries = [totals.files, totals.directories, totals.others];
         Self {

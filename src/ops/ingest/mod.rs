@@ -95,6 +95,8 @@ pub struct IngestOptions {
     pub dry_run: bool,
     /// Directories that are never entered, by device and inode: the repository itself, its cache.
     pub own: Vec<(u64, u64)>,
+    /// Devices of mounts of the repository itself: directories on them are taken as empty.
+    pub own_mounts: Vec<u64>,
 }
 
 /// Where content comes from.

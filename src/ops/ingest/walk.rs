@@ -241,9 +241,13 @@ impl<'a> Walker<'a> {
                 Some(Branch::Only(entries)) => (Some(entries), None),
                 _ => (None, place.device.or(Some(found.device))),
             };
-            let foreign =
-                self.excluder.one_file_system() && device.is_some_and(|d| d != found.device);
-            if !foreign {
+            let foreign = device.is_some_and(|device| device != found.device);
+            if foreign && self.excluder.one_file_system() {
+                // As is told in the documentation of the option.
+            } else if self.options.own_mounts.contains(&found.device) {
+                let path = String::from_utf8_lossy(&self.path);
+                tracing::warn!("{path} is taken as empty: this very repository is mounted there");
+            } else {
                 self.children(&Place { dir, only, device });
             }
         }

@@ -1,7 +1,16 @@
 //! `icecore mount`.
 //!
 //! Without `--foreground` this process finds the secret, starts itself again with `--background`,
-//! hands the secret over through a pipe and ends once the child has mounted.
+//! hands the secret over through a pipe and ends once the child has mounted. What is shown and to
+//! whom is in `view`, serving and its end in `serve`, memory in `memory`; `helper` is what mount(8)
+//! calls, `unit` prints what systemd wants, and `manual` tells of all that.
+
+pub(super) mod helper;
+pub(super) mod manual;
+mod memory;
+mod serve;
+mod unit;
+mod view;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -12,21 +21,21 @@ use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::fuse::daemon::{Background, Launched, launch};
-use crate::fuse::{self, FuseError, MountOptions, Mounted, Readers, Unmounter};
-use crate::repo::Secret;
+use crate::fuse::{self, MountOptions, Mounted};
+use crate::repo::{OpenOptions, Secret};
 use crate::report::{json as as_json, text};
 
 use super::context::Context;
-use super::error::talk_error;
 use super::exit::Exit;
-use super::progress::talk;
 use super::secrets;
-use super::signals::{EndsAtOnce, Interrupt};
-use crate::units::chain;
+use super::signals::EndsAtOnce;
+
+use serve::Manager;
+use view::View;
 
 /// Show all snapshots as directories
 ///
@@ -34,25 +43,38 @@ use crate::units::chain;
 /// snapshot, snapshots/ holds all of them, hosts/ and tags/ lead to them by what they are called.
 /// Everything is read-only, checked as it is read, and has the metadata it had at its source.
 ///
-/// In the foreground SIGINT, SIGTERM and SIGHUP unmount; where someone still uses the mount, a
-/// second one takes it off all the same.
+/// SIGINT, SIGTERM and SIGHUP unmount as soon as nobody uses the mount; a second one takes it off
+/// all the same.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   icecore -r /backup mount /mnt/back
   cp -a /mnt/back/latest/srv/models /restore/
-  icecore umount /mnt/back")]
+  icecore umount /mnt/back
+  icecore -r /backup mount --snapshot latest:/home/ann --uid ann --gid ann /mnt/ann
+  icecore -r /backup mount --allow-other --print-unit /mnt/back")]
 pub(crate) struct Mount {
     /// An existing directory outside of the repository
     mountpoint: PathBuf,
 
-    /// Stay in the foreground until unmounted
+    /// Stay in the foreground until unmounted; tells systemd when it is ready
     #[arg(short, long)]
     foreground: bool,
+
+    #[command(flatten)]
+    view: View,
 
     /// Let other users look too, as far as modes and ACLs let them
     #[arg(long)]
     allow_other: bool,
+
+    /// Let nobody run programs from it
+    #[arg(long)]
+    noexec: bool,
+
+    /// Memory for decoded blocks [default: a quarter of the memory, at most 1G]
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse, allow_hyphen_values = true)]
+    cache: Option<u64>,
 
     /// Threads that answer the kernel
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -63,14 +85,25 @@ pub(crate) struct Mount {
     #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
     log: Option<PathBuf>,
 
+    /// Mount nothing: print a systemd unit that does it with these options
+    #[arg(long, conflicts_with_all = ["foreground", "log"])]
+    print_unit: bool,
+
     /// The process that serves: its secret comes from standard input
-    #[arg(long, hide = true, conflicts_with = "foreground")]
+    #[arg(long, hide = true, conflicts_with_all = ["foreground", "print_unit"])]
     background: bool,
+
+    /// What the table of mounts shows as the source
+    #[arg(long, hide = true, value_name = "NAME")]
+    source_name: Option<String>,
 }
 
 impl Mount {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        if self.background {
+        self.view.check()?;
+        if self.print_unit {
+            self.print_unit(cx)
+        } else if self.background {
             self.serve_in_background(cx)
         } else if self.foreground {
             self.serve_in_foreground(cx)
@@ -81,11 +114,15 @@ impl Mount {
 
     fn launch(&self, cx: &mut Context) -> anyhow::Result<Exit> {
         let secret = secrets::to_pipe(cx.secret()?.as_ref());
+        // Whoever is to be told of a service that is ready, it is not this process's child.
         let hidden = secrets::ENVIRONMENT.into_iter().chain([secrets::NEW_PASSPHRASE]);
-        let arguments = self.arguments(cx)?;
+        let hidden = hidden.chain([serve::SOCKET]);
+        let mut args = self.global_arguments(cx)?;
+        args.extend(["mount".into(), "--background".into()]);
+        args.extend(self.arguments()?);
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot take signals")?;
         let handle = signals.handle();
-        // Its terminal's signals do not reach it, and what it says of them is said here.
+        // Not every signal reaches it, and what it says of them is said here.
         let interrupt = cx.interrupt.clone();
         let hand_on = |pid: u32| {
             let hand_on = move |_| {
@@ -94,7 +131,7 @@ impl Mount {
             };
             std::thread::spawn(move || signals.forever().for_each(hand_on));
         };
-        let launched = launch(arguments, &secret, hidden, hand_on);
+        let launched = launch(args, &secret, hidden, hand_on);
         handle.close();
         match launched? {
             Launched::Ready { pid } => {
@@ -114,25 +151,37 @@ impl Mount {
         }
     }
 
-    /// The command line of the process that serves; it works in another directory.
-    fn arguments(&self, cx: &Context) -> anyhow::Result<Vec<OsString>> {
-        let absolute = |path: &Path| {
-            let whole = std::path::absolute(path);
-            whole.with_context(|| format!("cannot find {}", path.display()))
-        };
+    /// What stands before the command in the command line of another process that serves; it works
+    /// in another directory.
+    fn global_arguments(&self, cx: &Context) -> anyhow::Result<Vec<OsString>> {
         let mut args: Vec<OsString> = vec!["-r".into(), absolute(&cx.location()?)?.into()];
         match cx.global.cache() {
             Some(folder) => args.extend(["--cache-dir".into(), absolute(&folder)?.into()]),
             None => args.push("--no-cache".into()),
         }
+        if let Some(limit) = cx.global.limit_download {
+            args.extend(["--limit-download".into(), limit.to_string().into()]);
+        }
         args.extend(cx.global.json.then(|| "--json".into()));
         args.extend(cx.global.quiet.then(|| "--quiet".into()));
         args.extend((0..cx.global.verbose).map(|_| "--verbose".into()));
-        args.extend(["mount".into(), "--background".into()]);
+        Ok(args)
+    }
+
+    /// What stands after the command.
+    fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut args = self.view.arguments();
         args.extend(["--threads".into(), self.threads.to_string().into()]);
         args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.extend(self.noexec.then(|| "--noexec".into()));
+        if let Some(size) = self.cache {
+            args.extend(["--cache".into(), size.to_string().into()]);
+        }
         if let Some(log) = &self.log {
             args.extend(["--log".into(), absolute(log)?.into()]);
+        }
+        if let Some(name) = &self.source_name {
+            args.extend(["--source-name".into(), name.into()]);
         }
         args.extend(["--".into(), absolute(&self.mountpoint)?.into()]);
         Ok(args)
@@ -142,28 +191,41 @@ impl Mount {
         let (background, bytes) = Background::begin()?;
         let (mounted, signals) = self.mount(cx, secrets::from_pipe(&bytes).as_ref())?;
         drop(bytes);
-        let signals = watch(signals, mounted.unmounter(), cx.interrupt.clone())?;
+        let interrupt = cx.interrupt.clone();
+        let signals = serve::watch(signals, &mounted, Manager::none(), interrupt)?;
         background.ready(self.log.as_deref())?;
-        serve(mounted, &signals)
+        serve::until_unmounted(mounted, &signals)
     }
 
     fn serve_in_foreground(&self, cx: &mut Context) -> anyhow::Result<Exit> {
         let secret = cx.secret()?;
         let (mounted, signals) = self.mount(cx, secret.as_ref())?;
         drop(secret);
-        let signals = watch(signals, mounted.unmounter(), cx.interrupt.clone())?;
+        let manager = Manager::from_environment();
+        let signals = serve::watch(signals, &mounted, manager, cx.interrupt.clone())?;
         report(cx, mounted.mountpoint(), std::process::id())?;
-        serve(mounted, &signals)
+        manager.ready(&cx.location()?, mounted.mountpoint());
+        let served = serve::until_unmounted(mounted, &signals);
+        manager.stopping("unmounted");
+        served
     }
 
     /// A signal ends the program until it mounts; from then on signals are in the list.
     fn mount(&self, cx: &Context, secret: Option<&Secret>) -> anyhow::Result<(Mounted, Signals)> {
         let ending = EndsAtOnce::begin(cx.global.json)?;
-        let repo = cx.open_with(&cx.location()?, secret, &cx.open_options())?;
-        let options =
-            MountOptions { allow_other: self.allow_other, threads: usize::from(self.threads) };
+        let cache = self.cache.unwrap_or_else(memory::cache_default);
+        let block_cache_bytes = usize::try_from(cache).unwrap_or(usize::MAX);
+        let options = OpenOptions { block_cache_bytes, ..cx.open_options() };
+        let repo = cx.open_with(&cx.location()?, secret, &options)?;
+        let options = MountOptions {
+            allow_other: self.allow_other,
+            no_exec: self.noexec,
+            threads: usize::from(self.threads),
+            source_name: self.source_name.clone(),
+            ..self.view.options(&repo)?
+        };
         let prepared = fuse::prepare(Arc::new(repo), &self.mountpoint, options)?;
-        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot take signals")?;
+        let signals = serve::signals()?;
         drop(ending);
         Ok((prepared.mount()?, signals))
     }
@@ -176,6 +238,10 @@ fn terminate(pid: u32) {
     }
 }
 
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
+}
+
 fn report(cx: &mut Context, mountpoint: &Path, pid: u32) -> anyhow::Result<()> {
     cx.report(
         || json!({ "mountpoint": as_json::path(bytes(mountpoint)), "pid": pid }),
@@ -185,41 +251,4 @@ fn report(cx: &mut Context, mountpoint: &Path, pid: u32) -> anyhow::Result<()> {
 
 pub(crate) fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
-}
-
-/// Serves until it is unmounted, by whomever.
-fn serve(mounted: Mounted, signals: &signal_hook::iterator::Handle) -> anyhow::Result<Exit> {
-    let served = mounted.wait();
-    signals.close();
-    served?;
-    Ok(Exit::Done)
-}
-
-/// Unmounts at the first signal where nobody uses the mount, at the second whoever does.
-/// What is being read slowly then is waited for no longer.
-fn watch(
-    mut signals: Signals,
-    unmounter: Unmounter,
-    interrupt: Interrupt,
-) -> anyhow::Result<signal_hook::iterator::Handle> {
-    let handle = signals.handle();
-    let unmount = move || {
-        let mut readers = Readers::Respect;
-        for _ in signals.forever() {
-            match unmounter.unmount(readers) {
-                Ok(()) => interrupt.set(),
-                Err(err @ FuseError::Busy { .. }) => {
-                    talk_error(&chain(&err));
-                    talk("  hint: once more takes it off all the same");
-                    readers = Readers::Outlive;
-                }
-                Err(err) => talk_error(&chain(&err)),
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(unmount)
-        .context("cannot start a thread")?;
-    Ok(handle)
 }
