@@ -40,8 +40,10 @@ use super::{ChunkId, PackId, PackKind, SegmentId, checksum16, limits};
 const MAGIC: [u8; 8] = *b"icesegm\0";
 const VERSION: u32 = 1;
 const FANOUT_BITS_MAX: u32 = 24;
-/// Average ids per fan-out bucket that a builder aims at: one or two cache lines of ids.
-const BUCKET_TARGET: u64 = 8;
+/// Most ids per fan-out bucket on average, as far as the table may grow: one or two cache lines of
+/// ids. With 8 a look-up of an absent id in nine segments of 30 million chunks took 1.3 µs, with 2
+/// it takes 0.8 µs, for 1.5 bytes more per chunk.
+const BUCKET_TARGET: u64 = 2;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
