@@ -1,11 +1,31 @@
-//! Locking without poison, and permits for what is large.
+//! Locking without poison, permits for what is large, and a word before waiting.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex whose data is whole at each step of every critical section, so that a panic in a
 /// thread that held it does not spoil it. No lock is held over I/O.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    static BEFORE_BLOCKING: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Says that this thread may be busy for a while: it is going to wait for storage, or to decode.
+/// Who has something that must not wait with it says what to do by [`before_blocking`].
+pub(crate) fn about_to_block() {
+    let hook = BEFORE_BLOCKING.with_borrow(Clone::clone);
+    if let Some(hook) = hook {
+        hook();
+    }
+}
+
+/// What this thread is to do each time before it may be busy for a while.
+pub(crate) fn before_blocking(hook: impl Fn() + 'static) {
+    BEFORE_BLOCKING.set(Some(Rc::new(hook)));
 }
 
 /// How many large things may exist at a time.

@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "localfs",
         ],
     ),
-    ("fuse", &["format", "clock", "fsutil", "repo", "vfs"]),
+    ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
     ("report", &["format", "units", "clock", "repo", "ops"]),
 ];
 

@@ -12,8 +12,11 @@ mod convert;
 pub mod daemon;
 mod error;
 mod mount;
+mod push;
 mod table;
+mod turns;
 mod umount;
+mod walks;
 
 pub use error::{FuseError, Result};
 pub use mount::{MountOptions, Mounted, Unmounter, mount};
