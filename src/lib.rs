@@ -29,7 +29,9 @@
 //! ([`repo::DirectoryWriter`]), and [`repo::Session::commit`] creates the snapshot.
 //!
 //! **read**: kernel → [`fuse`] → [`vfs`] → [`repo::Repository::read_at`] → the chunk's block from
-//! the cache, else index → pack → storage → open, decode, compare with the chunk's id.
+//! the cache, else index → pack → storage → open, decode, compare with the chunk's id. Who uses the
+//! blocks of a pack one after the other finds the next ones decoded ([`repo::NextBlocks`]), and who
+//! reads the small files of a directory finds the others in the kernel's page cache.
 //!
 //! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree.
 //!
@@ -39,8 +41,8 @@
 //! - Bytes from storage are hostile until checked: lengths are capped before they are allocated,
 //!   and no byte of content leaves [`repo`] before it was compared with its chunk's id.
 //! - Nothing is loaded on opening: the index is searched in mapped cache files.
-//! - No lock is held over I/O, except one per cached block for those who want that very block, and
-//!   the index's for those who reload it.
+//! - No lock is held over I/O, except the index's for those who reload it; who wants a block that
+//!   another thread decodes waits for that block only.
 //! - Damage is an error that names the object, on the mount `EIO`; never a panic, never other bytes.
 //!
 //! # Decisions that differ from the first design
@@ -62,6 +64,8 @@
 //!   instead of 41 MB.
 //! - *A base may also be the file before a new one* of the same extension and about the same size:
 //!   the checkpoint or dump before this one.
+//! - *A thread of the mount polls the device for 100 µs after an answer*, one at a time: waking one
+//!   costs five times what an answer does. `cp -a` of 105,000 files takes 13.8 s instead of 20.6.
 //! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
 //!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 

@@ -1,6 +1,9 @@
-//! Locking without poison, permits for what is large, and what was said already.
+//! Locking without poison, permits for what is large, what was said already, and a word before
+//! waiting.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex whose data is whole at each step of every critical section, so that a panic in a
@@ -19,6 +22,24 @@ const SAID_MAX: usize = 10_000;
 pub(crate) fn first_said(object: &str) -> bool {
     let mut said = lock(&SAID);
     said.len() < SAID_MAX && said.insert(object.to_owned())
+}
+
+thread_local! {
+    static BEFORE_BLOCKING: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Says that this thread may be busy for a while: it is going to wait for storage, or to decode.
+/// Who has something that must not wait with it says what to do by [`before_blocking`].
+pub(crate) fn about_to_block() {
+    let hook = BEFORE_BLOCKING.with_borrow(Clone::clone);
+    if let Some(hook) = hook {
+        hook();
+    }
+}
+
+/// What this thread is to do each time before it may be busy for a while.
+pub(crate) fn before_blocking(hook: impl Fn() + 'static) {
+    BEFORE_BLOCKING.set(Some(Rc::new(hook)));
 }
 
 /// How many large things may exist at a time.

@@ -35,7 +35,7 @@ def _peak_rss(results, corpus, tool):
 
 
 def _mount_rss(results, corpus, tool):
-    ops = ("mount", "find", "tar", "cp", "cat", "randread")
+    ops = ("mount", "find", "tar", "cp", "diff", "cat", "randread")
     return max((o["mount_rss_mb"] for op in ops for o in results.of(corpus, tool, op)), default=None)
 
 
@@ -59,6 +59,7 @@ FIGURES = {
     "tar": _median("tar"),
     "tar_warm": _median("tar_warm"),
     "cp": _median("cp"),
+    "diff": _median("diff"),
     "cat": _median("cat", "mb_s"),
     "cat_warm": _median("cat_warm", "mb_s"),
     "randread": _median("randread", "iops"),

@@ -5,9 +5,13 @@ turns within each repetition; every cold read has a fresh mount and dropped cach
   find      every entry's name and status        tar, tar_warm  all of the tree, and the same again
   cp        cp -a of the tree to the local disk  cat, cat_warm  the big file, and the same again
   randread  4 KiB reads of the big file at random, one at a time
+  diff      diff -r of the newest two trees, where a tool shows both
   restore   the tool's own restore, beside cp
+
+Beside the tools stand two that are none: squashfs of the newest tree, by the kernel's own driver,
+and the tree itself on the disk that it lies on.
 """
-import contextlib, os, random, shutil, subprocess, sys, tempfile, time
+import contextlib, glob, os, random, shutil, subprocess, sys, tempfile, time
 
 from . import measure
 from .repository import Repository
@@ -19,6 +23,12 @@ READY_S = 120  # seconds in which a mount has to list
 
 class MountFailed(Exception):
     """Says how."""
+
+
+def _is_mounted(path):
+    """Also told of a bind mount, which os.path.ismount does not see."""
+    with open("/proc/self/mountinfo") as f:
+        return any(line.split()[4] == os.path.realpath(path) for line in f)
 
 
 def _processes(root):
@@ -69,7 +79,7 @@ class Mount:
         end = time.monotonic() + limit
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError):
-                if os.path.ismount(self.repository.mnt) and os.listdir(self.tree):
+                if _is_mounted(self.repository.mnt) and os.listdir(self.tree):
                     return True
             time.sleep(0.002)
         return False
@@ -79,7 +89,7 @@ class Mount:
         used = _usage(self.process.pid)
         argv = self.repository.command(self.repository.tool.umount)
         for _ in range(20):
-            if not os.path.ismount(self.repository.mnt):
+            if not _is_mounted(self.repository.mnt):
                 break
             subprocess.run(argv, env=self.repository.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(0.1)
@@ -164,10 +174,17 @@ class Suite:
             "tar": lambda tree: [measure.run(tar, cwd=tree, timeout=limit), measure.run(tar, cwd=tree, timeout=limit)],
             "cp": lambda tree: [self._copied(repository, measure.run(["cp", "-a", f"{tree}/.", repository.dest], timeout=limit))],
         }
+        if repository.tool.trees and len(repository.labels) > 1:
+            reads["diff"] = lambda tree: [measure.run(["diff", "-r", *self._newest_two(repository)], timeout=limit)]
         if big:
             reads["cat"] = lambda tree: [_cat(f"{tree}/{big}", limit), _cat(f"{tree}/{big}", limit)]
             reads["randread"] = lambda tree: [_random_reads(f"{tree}/{big}")]
         return reads
+
+    def _newest_two(self, repository):
+        """The trees, as the mount shows them, of the newest snapshot and the one before."""
+        pattern = repository.command([repository.tool.trees])[0]
+        return sorted(glob.glob(pattern))[-2:]
 
     def _read(self, repository, op, read, rep):
         measure.drop_caches()
@@ -202,7 +219,7 @@ class Suite:
                         self._fail(repository, "mount", str(why)[-400:])
         finally:
             for repository in self.repositories:
-                if os.path.ismount(repository.mnt):
+                if _is_mounted(repository.mnt):
                     subprocess.run(["umount", "-l", repository.mnt])
                 if not self.options.keep:
                     repository.remove()

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 INGEST = (("first", "first s"), ("first_mb_s", "MB/s"), ("first_cpu", "first CPU s"), ("nochange_warm", "no change, warm s"),
           ("nochange_cold", "no change, cold s"), ("changed", "changed step s"), ("changed_cpu", "changed CPU s"),
           ("size", "repository MB"), ("growth", "growth MB"), ("rss", "peak RSS MB"))
-MOUNT = (("mount", "mount ready s"), ("find", "find s"), ("tar", "tar s"), ("tar_warm", "tar warm s"), ("cp", "cp -a s"),
+MOUNT = (("mount", "mount ready s"), ("find", "find s"), ("tar", "tar s"), ("tar_warm", "tar warm s"), ("cp", "cp -a s"), ("diff", "diff -r s"),
          ("cat", "cat MB/s"), ("cat_warm", "cat warm MB/s"), ("randread", "4 KiB reads/s"), ("restore", "restore s"),
          ("mount_rss", "mount RSS MB"))
 COLUMNS = {"ingest": INGEST, "mount": MOUNT}

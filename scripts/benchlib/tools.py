@@ -30,6 +30,7 @@ class Tool:
     version: list
     umount: tuple = ("umount", "{mnt}")
     done: tuple = (0,)  # exit codes of a complete ingest
+    trees: str = ""  # pattern of the trees of all snapshots, oldest first; none: they are not compared
 
     def command(self, template, **fields):
         return [self.binary if part is BINARY else part.format(**fields) for part in template]
@@ -96,9 +97,36 @@ def icecore(name, binary, extra=(), plain=False):
         ingest=[BINARY, "ingest", "--quiet", *extra, "{live}"],
         mount=[BINARY, "mount", "--foreground", "{mnt}"],
         tree="{mnt}/latest{live}",
+        trees="{mnt}/snapshots/*{live}",
         umount=(BINARY, "umount", "{mnt}"),
         restore=[BINARY, "restore", "--quiet", "latest:{live}", "--to", "{dest}"],
         version=[BINARY, "--version"])
+
+
+def _served(mount):
+    """The command line of a mount by the kernel that stays until it is unmounted."""
+    return ["sh", "-c", f'{mount} && while mountpoint -q "$2"; do sleep 0.05; done', "mount"]
+
+
+def squashfs(name, binary):
+    """No backup tool: what the kernel's own compressed file system reaches, of the last tree alone."""
+    return Tool(
+        name, binary, env={}, init=["true"],
+        ingest=[BINARY, ".", "{repo}/r", "-noappend", "-comp", "zstd", "-Xcompression-level", "3", "-quiet", "-no-progress"],
+        mount=[*_served('mount -o loop,ro "$1" "$2"'), "{repo}/r", "{mnt}"],
+        tree="{mnt}",
+        restore=["unsquashfs", "-quiet", "-no-progress", "-force", "-dest", "{dest}", "{repo}/r"],
+        version=[BINARY, "-version"])
+
+
+def source(name):
+    """No backup tool: the corpus itself, read-only, on the file system that it lies on."""
+    return Tool(
+        name, "mount", env={}, init=["true"], ingest=["true"],
+        mount=[*_served('mount -o bind,ro "$1" "$2" && mount -o remount,bind,ro "$2"'), "{live}", "{mnt}"],
+        tree="{mnt}",
+        restore=["cp", "-a", "{live}/.", "{dest}"],
+        version=["uname", "-r"])
 
 
 class Missing(Exception):
@@ -139,6 +167,7 @@ def icecore_binary():
 
 NAMES = ("icecore", "restic", "rustic", "borg")  # the default, in the order of reports
 ALL = NAMES + ("icecore-plain",)
+REFERENCES = ("squashfs", "source")  # beside the mounts: no backup tools, but what they are held against
 
 
 def find(name, variants):
@@ -149,4 +178,8 @@ def find(name, variants):
         return icecore(name, icecore_binary())
     if name == "icecore-plain":
         return icecore(name, icecore_binary(), plain=True)
+    if name == "source":
+        return source(name)
+    if name == "squashfs":
+        return squashfs(name, _peer("mksquashfs"))
     return {"restic": restic, "rustic": rustic, "borg": borg}[name](name, _peer(name))

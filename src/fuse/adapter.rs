@@ -24,9 +24,12 @@ use fuser::{
 
 use super::convert::{self, GENERATION};
 use super::error::errno;
-use crate::format::limits;
-use crate::sync::first_said;
-use crate::vfs::{Ino, Lifetime, Listing, Seek, Vfs, VfsError};
+use super::push::Pusher;
+use super::turns::Turns;
+use super::walks::{SMALL_MAX, SmallFile, Walks};
+use crate::format::{Kind, limits};
+use crate::sync::{about_to_block, first_said};
+use crate::vfs::{Attr, Ino, Lifetime, Listing, Seek, Vfs, VfsError};
 
 /// Bytes that the kernel may read ahead of a reader.
 pub(super) const READAHEAD: u32 = 4 << 20;
@@ -57,6 +60,9 @@ const CAPABILITIES: [InitFlags; 11] = [
 #[derive(Debug)]
 pub(super) struct Adapter {
     vfs: Arc<Vfs>,
+    turns: Arc<Turns>,
+    walks: Walks,
+    pusher: Pusher,
 }
 
 thread_local! {
@@ -97,9 +103,26 @@ fn reply_xattr(size: u32, value: &[u8], reply: ReplyXattr) {
     }
 }
 
+/// What may be given to the kernel unasked.
+fn small_file(attr: &Attr) -> Option<SmallFile> {
+    let small = attr.kind == Kind::File && (1..=SMALL_MAX).contains(&attr.size);
+    small.then_some(SmallFile { ino: attr.ino.0, size: attr.size })
+}
+
 impl Adapter {
-    pub(super) const fn new(vfs: Arc<Vfs>) -> Self {
-        Self { vfs }
+    pub(super) fn new(vfs: Arc<Vfs>, turns: Arc<Turns>, pusher: Pusher) -> Self {
+        Self { vfs, turns, walks: Walks::new(), pusher }
+    }
+
+    /// Runs one answer about `ino`, in turn.
+    fn answer(&self, question: &str, ino: INodeNo, answer: impl FnOnce()) {
+        self.turns.begin();
+        if !self.vfs.is_immutable(Ino(ino.0)) {
+            // It may look for new snapshots first.
+            about_to_block();
+        }
+        guarded(question, answer);
+        self.turns.end();
     }
 
     fn read_into(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
@@ -138,34 +161,37 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        guarded("a look-up", || match self.vfs.lookup(Ino(parent.0), name.as_bytes()) {
-            Ok(entry) => reply.entry_with_ttls(
-                &convert::ttl(entry.attr.lifetime),
-                &convert::ttl(entry.lifetime),
-                &convert::attr(&entry.attr),
-                GENERATION,
-            ),
-            Err(VfsError::NotFound) if self.vfs.is_immutable(Ino(parent.0)) => {
-                let forever = convert::ttl(Lifetime::Forever);
-                reply.entry(&forever, &convert::nothing(), GENERATION);
+        self.answer("a look-up", parent, || {
+            match self.vfs.lookup(Ino(parent.0), name.as_bytes()) {
+                Ok(entry) => reply.entry_with_ttls(
+                    &convert::ttl(entry.attr.lifetime),
+                    &convert::ttl(entry.lifetime),
+                    &convert::attr(&entry.attr),
+                    GENERATION,
+                ),
+                Err(VfsError::NotFound) if self.vfs.is_immutable(Ino(parent.0)) => {
+                    let forever = convert::ttl(Lifetime::Forever);
+                    reply.entry(&forever, &convert::nothing(), GENERATION);
+                }
+                Err(err) => reply.error(failed("a look-up in the directory", parent, &err)),
             }
-            Err(err) => reply.error(failed("a look-up in the directory", parent, &err)),
         });
     }
 
+    /// Called for each of a batch: what is between two of them must not wait.
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         guarded("forgetting", || self.vfs.forget(Ino(ino.0), lookups));
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        guarded("getattr", || match self.vfs.attr(Ino(ino.0)) {
+        self.answer("getattr", ino, || match self.vfs.attr(Ino(ino.0)) {
             Ok(attr) => reply.attr(&convert::ttl(attr.lifetime), &convert::attr(&attr)),
             Err(err) => reply.error(failed("getattr", ino, &err)),
         });
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        guarded("readlink", || match self.vfs.read_link(Ino(ino.0)) {
+        self.answer("readlink", ino, || match self.vfs.read_link(Ino(ino.0)) {
             Ok(target) => reply.data(&target),
             Err(err) => reply.error(failed("readlink", ino, &err)),
         });
@@ -202,7 +228,12 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        guarded("reading", || self.read_into(ino, offset, size, reply));
+        self.answer("reading", ino, || {
+            self.read_into(ino, offset, size, reply);
+            if offset == 0 {
+                self.pusher.push(self.walks.read(ino.0));
+            }
+        });
     }
 
     fn readdir(
@@ -213,7 +244,7 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        guarded("readdir", || {
+        self.answer("readdir", ino, || {
             let listed = self.vfs.list(Ino(ino.0), offset, Listing::Names, &mut |entry| {
                 let (number, kind) = (convert::ino(entry.attr.ino), convert::kind(entry.attr.kind));
                 !reply.add(number, entry.next, kind, OsStr::from_bytes(entry.name))
@@ -233,21 +264,26 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        guarded("readdirplus", || {
+        self.answer("readdirplus", ino, || {
+            let (mut small, mut taken) = (Vec::new(), false);
             let listed = self.vfs.list(Ino(ino.0), offset, Listing::Lookups, &mut |entry| {
                 let (number, ttl) = (convert::ino(entry.attr.ino), convert::ttl(entry.lifetime));
                 let (name, attr) = (OsStr::from_bytes(entry.name), convert::attr(&entry.attr));
-                !reply.add(number, entry.next, name, &ttl, &attr, GENERATION)
+                let full = reply.add(number, entry.next, name, &ttl, &attr, GENERATION);
+                taken |= !full;
+                small.extend(small_file(&entry.attr).filter(|_| !full));
+                !full
             });
             match listed {
                 Ok(()) => reply.ok(),
-                Err(err) => reply.error(failed("readdir", ino, &err)),
+                Err(err) => return reply.error(failed("readdir", ino, &err)),
             }
+            self.pusher.push(self.walks.listed(ino.0, offset, &small, !taken));
         });
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        guarded("statfs", || {
+        self.answer("statfs", INodeNo::ROOT, || {
             let figures = self.vfs.figures();
             let blocks = figures.stored.div_ceil(BLOCK_SIZE.into());
             let name_max = limits::NAME_MAX as u32;
@@ -256,14 +292,14 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        guarded("getxattr", || match self.vfs.xattr(Ino(ino.0), name.as_bytes()) {
+        self.answer("getxattr", ino, || match self.vfs.xattr(Ino(ino.0), name.as_bytes()) {
             Ok(value) => reply_xattr(size, &value, reply),
             Err(err) => reply.error(failed("getxattr", ino, &err)),
         });
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        guarded("listxattr", || match self.vfs.xattrs(Ino(ino.0)) {
+        self.answer("listxattr", ino, || match self.vfs.xattrs(Ino(ino.0)) {
             Ok(names) => {
                 let list: Vec<u8> =
                     names.into_iter().flat_map(|name| [name, vec![0]].concat()).collect();
@@ -288,7 +324,7 @@ impl Filesystem for Adapter {
             _ => return reply.error(Errno::EINVAL),
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        guarded("lseek", || match self.vfs.seek(Ino(ino.0), offset, what) {
+        self.answer("lseek", ino, || match self.vfs.seek(Ino(ino.0), offset, what) {
             Ok(found) => reply.offset(found as i64),
             Err(err) => reply.error(failed("lseek", ino, &err)),
         });

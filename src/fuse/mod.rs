@@ -12,9 +12,12 @@ mod convert;
 pub mod daemon;
 mod error;
 mod mount;
+mod push;
 mod table;
+mod turns;
 mod umount;
 mod users;
+mod walks;
 
 pub use error::{FuseError, Result};
 pub use mount::{MountOptions, Mounted, Prepared, Unmounter, mount, prepare};

@@ -1,6 +1,7 @@
 //! Mounting: checks of the mountpoint, options, and the handle on what is mounted.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 
 use super::adapter::{Adapter, READAHEAD};
 use super::error::{FuseError, Result};
+use super::push::{self, Pusher};
 use super::table::{FS_TYPE, SOURCE, mounted_on};
+use super::turns::Turns;
 use super::umount::{Readers, umount};
 use crate::repo::Repository;
 use crate::vfs::{ShowOwner, Start, Vfs, VfsOptions};
@@ -21,7 +24,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// Programs cannot be run from it.
     pub no_exec: bool,
-    /// Threads that answer the kernel.
+    /// Threads that answer the kernel. So many may wait for a storage that is slow, or decode; others
+    /// sleep, so it costs nothing to have some more than processors.
     pub threads: usize,
     /// What the table of mounts shows as its source; the repository's place where it is absent.
     pub source_name: Option<String>,
@@ -40,7 +44,7 @@ impl Default for MountOptions {
         Self {
             allow_other: false,
             no_exec: false,
-            threads: 4,
+            threads: 16,
             source_name: None,
             uid: None,
             gid: None,
@@ -113,12 +117,22 @@ impl Prepared {
     /// Where the kernel refuses.
     pub fn mount(self) -> Result<Mounted> {
         let Self { mountpoint, vfs, config } = self;
-        let session = Session::new(Adapter::new(Arc::clone(&vfs)), &mountpoint, &config)
-            .and_then(Session::spawn)
+        let session = serve(&vfs, &mountpoint, &config)
             .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
         raise_readahead(&mountpoint);
         Ok(Mounted { mountpoint, session, vfs })
     }
+}
+
+/// Mounts, and starts the threads that answer and those that work ahead of what is asked.
+fn serve(vfs: &Arc<Vfs>, mountpoint: &Path, config: &Config) -> io::Result<BackgroundSession> {
+    let turns = Turns::new();
+    let (pusher, files) = Pusher::new(Arc::clone(vfs));
+    let adapter = Adapter::new(Arc::clone(vfs), Arc::clone(&turns), pusher);
+    let session = Session::new(adapter, mountpoint, config)?;
+    turns.set_device(session.as_fd().try_clone_to_owned()?);
+    push::start(vfs, &turns, session.notifier(), files)?;
+    session.spawn()
 }
 
 fn config(location: &str, options: &MountOptions) -> Config {

@@ -1,37 +1,22 @@
 //! The one door to stored content: a chunk id in, verified bytes out.
 //!
-//! Blocks are read whole, opened and decoded into a cache that is bounded in bytes and sharded, so
-//! that neighbours of a chunk come for free. Each chunk is checked against its id the first time
-//! it is taken from a decoded block. Several threads that want one block decode it once.
+//! Blocks are read whole, opened and decoded into a cache ([`BlockCache`]), so that neighbours of
+//! a chunk come for free. Each chunk is checked against its id the first time it is taken from a
+//! decoded block.
 
-use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::format::index::Place;
-use crate::format::{ChunkId, ObjectKey, PackId};
+use crate::format::{ChunkId, Contents, ObjectKey, PackId};
 use crate::storage::Storage;
-use crate::sync::lock;
 
+use super::ahead::Ahead;
+use super::blocks::{Block, BlockCache, BlockKey, Chunk, ChunkDefect};
 use super::error::{RepoError, Result};
 use super::index::Index;
 use super::pack::{OpenedBlock, block_name};
 use super::vault::Vault;
-use super::weighted::WeightedLru;
-
-/// A decoded block, and which of its chunks were checked.
-#[derive(Debug)]
-struct Block {
-    plain: Vec<u8>,
-    verified: Mutex<Vec<(u32, ChunkId)>>,
-}
-
-/// Verified bytes of one chunk; keeps its block alive.
-#[derive(Debug, Clone)]
-pub struct Chunk {
-    block: Arc<Block>,
-    range: Range<usize>,
-}
 
 /// A stored chunk that others may be told from.
 #[derive(Debug, Clone)]
@@ -44,74 +29,6 @@ pub struct BaseChunk {
     pub old: bool,
 }
 
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Deref for Chunk {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.block.plain.get(self.range.clone()).unwrap_or_default()
-    }
-}
-
-/// Pack, offset, and whether the block is told from others. A place can lie about the last; as part
-/// of the key it keeps threads that decode what has no bases from ever waiting for one another.
-type CacheKey = (PackId, u32, bool);
-
-/// A place in the cache: whoever comes first fills it, the others wait for this block only.
-type Slot = Arc<Mutex<Option<Arc<Block>>>>;
-
-type Shard = WeightedLru<CacheKey, Slot>;
-
-/// Decoded blocks, bounded in bytes.
-#[derive(Debug)]
-pub(crate) struct BlockCache {
-    shards: Vec<Mutex<Shard>>,
-}
-
-const SHARDS: usize = 16;
-
-impl BlockCache {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let shard = || Mutex::new(Shard::new(bytes_max / SHARDS));
-        Self { shards: (0..SHARDS).map(|_| shard()).collect() }
-    }
-
-    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
-        let [a, ..] = key.0.0;
-        let number = (usize::from(a) ^ (key.1 >> 12) as usize) % SHARDS;
-        match self.shards.get(number) {
-            Some(shard) => lock(shard),
-            None => unreachable!("shard numbers are below {SHARDS}"),
-        }
-    }
-
-    fn get(&self, key: CacheKey, fill: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Block>> {
-        let slot = Arc::clone(self.shard(&key).get_or_insert(key, Slot::default));
-        let mut place = lock(&slot);
-        if let Some(block) = &*place {
-            return Ok(Arc::clone(block));
-        }
-        let plain = match fill() {
-            Ok(plain) => plain,
-            Err(err) => {
-                // An empty slot weighs nothing, so nothing would ever evict it.
-                self.shard(&key).remove(&key);
-                return Err(err);
-            }
-        };
-        let block = Arc::new(Block { plain, verified: Mutex::default() });
-        *place = Some(Arc::clone(&block));
-        drop(place);
-        self.shard(&key).set_weight(&key, block.plain.len());
-        Ok(block)
-    }
-}
-
 /// Reads chunks of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkReader {
@@ -119,6 +36,7 @@ pub(crate) struct ChunkReader {
     pub(crate) vault: Arc<Vault>,
     pub(crate) index: Arc<Index>,
     pub(crate) cache: Arc<BlockCache>,
+    pub(crate) ahead: Arc<Ahead>,
 }
 
 impl ChunkReader {
@@ -148,8 +66,10 @@ impl ChunkReader {
 
     /// Decodes a block. While it does, the block's place in the cache is locked, and those of its
     /// bases' blocks; those have no bases, so nobody ever waits in a circle.
-    fn read_block(&self, place: &Place) -> Result<Vec<u8>> {
-        let block = OpenedBlock::read(&*self.storage, &self.vault, place)?;
+    pub(super) fn decode_block(&self, place: &Place, stored: Vec<u8>) -> Result<Vec<u8>> {
+        let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+        let cipher = self.vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
+        let block = OpenedBlock::open(&object, place.block_offset.into(), &cipher, stored)?;
         if place.base.is_none() && !block.bases()?.is_empty() {
             return Err(block.corrupt("it is told from others, which the index denies"));
         }
@@ -179,26 +99,34 @@ impl ChunkReader {
         Err(failure)
     }
 
+    /// What the cache knows the block of a place by.
+    pub(super) fn key(place: &Place) -> BlockKey {
+        (place.pack.id, place.block_offset, place.base.is_some())
+    }
+
+    /// The block of a place, from the cache where it is there.
+    pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
+        self.cache.get(Self::key(place), || {
+            let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+            let (offset, len) = (place.block_offset.into(), place.block_len as usize);
+            self.decode_block(place, self.storage.read_at(&object, offset, len)?)
+        })
+    }
+
     fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
-        let key = (place.pack.id, place.block_offset, place.base.is_some());
-        let block = self.cache.get(key, || self.read_block(place))?;
-        let start = place.chunk_offset as usize;
-        let range = start..start + place.chunk_len as usize;
-        let fail = |what: &str| {
+        let block = self.block(place)?;
+        if block.is_first_use() {
+            self.ahead.used(place);
+        }
+        let id_of = |plain: &[u8]| self.vault.id(place.pack.kind, plain);
+        block.chunk(id, place.chunk_offset, place.chunk_len, id_of).map_err(|defect| {
+            let what = match defect {
+                ChunkDefect::Outside => "lies outside its block",
+                ChunkDefect::OtherContent => "does not have the content that its id states",
+            };
             let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
             let name = block_name(&object, place.block_offset.into());
-            Err(RepoError::corrupt(name, format!("chunk {id} {what}")))
-        };
-        let Some(plain) = block.plain.get(range.clone()) else {
-            return fail("lies outside its block");
-        };
-        let mark = (place.chunk_offset, *id);
-        if !lock(&block.verified).contains(&mark) {
-            if self.vault.id(place.pack.kind, plain) != *id {
-                return fail("does not have the content that its id states");
-            }
-            lock(&block.verified).push(mark);
-        }
-        Ok(Chunk { block, range })
+            RepoError::corrupt(name, format!("chunk {id} {what}"))
+        })
     }
 }

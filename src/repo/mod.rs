@@ -6,6 +6,8 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod ahead;
+mod blocks;
 mod chunks;
 mod content;
 mod directory;
@@ -26,7 +28,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use chunks::{BaseChunk, Chunk};
+use crossbeam_channel::Receiver;
+
+pub use ahead::NextBlocks;
+pub use blocks::Chunk;
+pub use chunks::BaseChunk;
 pub use content::{ExtentsWriter, Placed};
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
@@ -46,7 +52,9 @@ use crate::format::{
 };
 use crate::storage::Storage;
 
-use chunks::{BlockCache, ChunkReader};
+use ahead::Ahead;
+use blocks::BlockCache;
+use chunks::ChunkReader;
 use content::ContentReader;
 use error::InObject;
 use index::Index;
@@ -184,7 +192,8 @@ impl Repository {
         let index = Arc::new(Index::new(Arc::clone(&storage), Arc::clone(&vault), cache));
         index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
-        let chunks = ChunkReader { storage, vault, index, cache };
+        let ahead = Arc::new(Ahead::new());
+        let chunks = ChunkReader { storage, vault, index, cache, ahead };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
         Ok(Self { config, chunks, trees, content })
     }
@@ -232,6 +241,23 @@ impl Repository {
         let base = if old { places.iter().find_map(|place| place.base) } else { Some(*id) };
         let Some(id) = base else { return Ok(None) };
         Ok(Some(BaseChunk { id, bytes: self.chunks.base(&id, None)?, old }))
+    }
+
+    /// A queue of blocks that are likely to be read next, to be given to [`Self::read_ahead`] by
+    /// threads of the caller's. It ends with [`Self::stop_read_ahead`], or with the next queue.
+    #[must_use]
+    pub fn start_read_ahead(&self) -> Receiver<NextBlocks> {
+        self.chunks.ahead.start()
+    }
+
+    /// Ends the queue of [`Self::start_read_ahead`].
+    pub fn stop_read_ahead(&self) {
+        self.chunks.ahead.stop();
+    }
+
+    /// Decodes and checks blocks into the cache. What cannot be read is left to who reads it.
+    pub fn read_ahead(&self, next: &NextBlocks) {
+        self.chunks.read_ahead(next);
     }
 
     /// Whether the index knows a chunk.

@@ -2,7 +2,7 @@
 
 use crate::codec::block::{self, Base, DeltaError};
 use crate::codec::{BlockEncoder, Element};
-use crate::format::index::{PackInfo, Place, Record};
+use crate::format::index::{PackInfo, Record};
 use crate::format::pack::{BlockEntry, Footer, TRAILER_LEN, Trailer};
 use crate::format::{
     ChunkEntry, ChunkId, Contents, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackId, PackKind,
@@ -198,15 +198,6 @@ pub(crate) struct OpenedBlock {
 }
 
 impl OpenedBlock {
-    /// Reads a block and opens its seal.
-    pub(crate) fn read(storage: &dyn Storage, vault: &Vault, place: &Place) -> Result<Self> {
-        let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
-        let offset = u64::from(place.block_offset);
-        let stored = storage.read_at(&object, offset, place.block_len as usize)?;
-        let cipher = vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
-        Self::open(&object, offset, &cipher, stored)
-    }
-
     /// Opens the seal of a block as it is stored at this offset of its pack.
     pub(crate) fn open(
         object: &ObjectKey,
@@ -258,20 +249,30 @@ pub(crate) fn read_footer(
     kind: PackKind,
 ) -> Result<(PackInfo, Footer)> {
     let stored_len = storage.len(object)?;
-    let smallest = (OBJECT_HEADER_LEN + TRAILER_LEN) as u64;
-    if stored_len < smallest || stored_len > limits::PACK_MAX {
+    if stored_len < OBJECT_HEADER_LEN as u64 {
         return Err(RepoError::corrupt(object, format!("a pack of {stored_len} bytes")));
     }
     let header = storage.read_at(object, 0, OBJECT_HEADER_LEN)?;
     let header = ObjectHeader::decode(Contents::Pack(kind), &header).in_object(object)?;
     vault.check_header(object, &header)?;
-    let trailer = storage.read_at(object, stored_len - TRAILER_LEN as u64, TRAILER_LEN)?;
-    let trailer = Trailer::decode(&trailer, stored_len).in_object(object)?;
+    let info = PackInfo { id, kind, salt: header.salt, stored_len };
+    Ok((info, footer_of(storage, vault, &info)?))
+}
+
+/// The footer of a pack of which the index tells.
+pub(crate) fn footer_of(storage: &dyn Storage, vault: &Vault, pack: &PackInfo) -> Result<Footer> {
+    let object = &ObjectKey::Pack(pack.kind, pack.id);
+    let smallest = (OBJECT_HEADER_LEN + TRAILER_LEN) as u64;
+    if !(smallest..=limits::PACK_MAX).contains(&pack.stored_len) {
+        return Err(RepoError::corrupt(object, format!("a pack of {} bytes", pack.stored_len)));
+    }
+    let trailer_offset = pack.stored_len - TRAILER_LEN as u64;
+    let trailer = storage.read_at(object, trailer_offset, TRAILER_LEN)?;
+    let trailer = Trailer::decode(&trailer, pack.stored_len).in_object(object)?;
     let mut footer = storage.read_at(object, trailer.footer_offset, trailer.footer_len as usize)?;
-    let cipher = vault.part_cipher(header.contents, header.salt);
+    let cipher = vault.part_cipher(Contents::Pack(pack.kind), pack.salt);
     if !cipher.open(trailer.footer_offset, &[], &mut footer) {
         return Err(RepoError::corrupt(object, "its footer's seal does not hold"));
     }
-    let footer = Footer::decode(&footer, trailer.footer_offset).in_object(object)?;
-    Ok((PackInfo { id, kind, salt: header.salt, stored_len }, footer))
+    Footer::decode(&footer, trailer.footer_offset).in_object(object)
 }

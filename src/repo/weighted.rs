@@ -26,6 +26,11 @@ impl<K: Hash + Eq, V> WeightedLru<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
+    /// Whether there is a value; it does not become more recently used.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.entries.contains(key)
+    }
+
     /// The value, made with weight 0 where there is none yet; [`Self::set_weight`] follows.
     pub(crate) fn get_or_insert(&mut self, key: K, make: impl FnOnce() -> V) -> &V {
         &self.entries.get_or_insert(key, || (make(), 0)).0

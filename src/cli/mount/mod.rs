@@ -77,7 +77,7 @@ pub(crate) struct Mount {
     cache: Option<u64>,
 
     /// Threads that answer the kernel
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 16)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64), allow_hyphen_values = true)]
     threads: u16,
 
