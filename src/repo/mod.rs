@@ -8,6 +8,7 @@
 
 mod chunks;
 mod content;
+mod diff;
 mod directory;
 mod error;
 mod index;
@@ -28,6 +29,9 @@ use std::sync::Arc;
 
 pub use chunks::{BaseChunk, Chunk};
 pub use content::{ExtentsWriter, Placed};
+pub use diff::{
+    Change, Changes, Difference, Differences, Differing, DirectoryRef, PathChange, Side,
+};
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
