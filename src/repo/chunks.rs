@@ -13,6 +13,7 @@ use crate::format::{ChunkId, ObjectKey, PackId};
 use crate::storage::Storage;
 use crate::sync::lock;
 
+use super::counters::Counters;
 use super::error::{RepoError, Result};
 use super::index::Index;
 use super::pack::{OpenedBlock, block_name};
@@ -119,6 +120,7 @@ pub(crate) struct ChunkReader {
     pub(crate) vault: Arc<Vault>,
     pub(crate) index: Arc<Index>,
     pub(crate) cache: Arc<BlockCache>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl ChunkReader {
@@ -153,7 +155,9 @@ impl ChunkReader {
         if place.base.is_none() && !block.bases()?.is_empty() {
             return Err(block.corrupt("it is told from others, which the index denies"));
         }
-        block.decode(|id| self.base(id, Some((place.pack.id, place.block_offset))))
+        let plain = block.decode(|id| self.base(id, Some((place.pack.id, place.block_offset))))?;
+        self.counters.block(plain.len());
+        Ok(plain)
     }
 
     /// The verified bytes of a base: of a chunk that is stored itself, never as a delta, and not in
@@ -179,9 +183,19 @@ impl ChunkReader {
         Err(failure)
     }
 
-    fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+    fn block(&self, place: &Place) -> Result<Arc<Block>> {
         let key = (place.pack.id, place.block_offset, place.base.is_some());
-        let block = self.cache.get(key, || self.read_block(place))?;
+        self.cache.get(key, || self.read_block(place))
+    }
+
+    /// Plain bytes of the block that a place names.
+    pub(crate) fn block_len(&self, place: &Place) -> Result<u64> {
+        Ok(self.block(place)?.plain.len() as u64)
+    }
+
+    fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+        self.counters.chunk();
+        let block = self.block(place)?;
         let start = place.chunk_offset as usize;
         let range = start..start + place.chunk_len as usize;
         let fail = |what: &str| {

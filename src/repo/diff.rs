@@ -14,7 +14,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::format::{Body, ChunkId, File, Kind, Leaf};
+use crate::format::{Body, ChunkId, Content, File, Kind, Leaf, Time};
 
 use super::Repository;
 use super::error::{RepoError, Result};
@@ -75,6 +75,67 @@ impl Difference {
     #[must_use]
     pub const fn any(self) -> bool {
         self.kind || self.content || self.metadata
+    }
+}
+
+/// What two versions of an entry have in common exactly where [`Difference::between`] finds none,
+/// for those who look for equal ones among many. (Where only one of two files has a hash, they count
+/// as different here.) Of directories it tells nothing about their entries.
+#[must_use]
+pub fn version_of(node: &NodeRef) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    let owner = node.owner();
+    let is_directory = matches!(node.body, Body::Directory { .. });
+    let mtime = if is_directory { Time::default() } else { node.mtime };
+    for number in [node.mode, owner.uid, owner.gid, mtime.nanos] {
+        add(&number.to_le_bytes());
+    }
+    add(&mtime.secs.to_le_bytes());
+    add(owner.user.as_bytes());
+    add(owner.group.as_bytes());
+    add(&(node.xattrs.len() as u64).to_le_bytes());
+    for xattr in &node.xattrs {
+        add(&xattr.name);
+        add(&xattr.value);
+    }
+    match &node.body {
+        Body::File(file) => add_file(&mut add, file),
+        Body::Directory { .. } => add(b"directory"),
+        Body::Symlink { target } => {
+            add(b"link");
+            add(target);
+        }
+        Body::Fifo => add(b"fifo"),
+        Body::Socket => add(b"socket"),
+        Body::CharDevice { major, minor } => {
+            add(b"character device");
+            add(&[major.to_le_bytes(), minor.to_le_bytes()].concat());
+        }
+        Body::BlockDevice { major, minor } => {
+            add(b"block device");
+            add(&[major.to_le_bytes(), minor.to_le_bytes()].concat());
+        }
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn add_file(add: &mut impl FnMut(&[u8]), file: &File) {
+    add(b"file");
+    add(&file.size.to_le_bytes());
+    match (&file.hash, &file.content) {
+        (Some(hash), _) => add(hash),
+        (None, Content::Inline(bytes)) => add(bytes),
+        (None, Content::Extents { level, extents }) => {
+            add(&[*level]);
+            for extent in extents {
+                add(extent.id.as_bytes());
+                add(&extent.len.to_le_bytes());
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod chunks;
 mod content;
+mod counters;
 mod diff;
 mod directory;
 mod error;
@@ -17,6 +18,7 @@ mod pack;
 mod pages;
 mod session;
 mod snapshots;
+mod stored;
 mod trees;
 mod vault;
 mod verify;
@@ -29,8 +31,9 @@ use std::sync::Arc;
 
 pub use chunks::{BaseChunk, Chunk};
 pub use content::{ExtentsWriter, Placed};
+pub use counters::ReadCounts;
 pub use diff::{
-    Change, Changes, Difference, Differences, Differing, DirectoryRef, PathChange, Side,
+    Change, Changes, Difference, Differences, Differing, DirectoryRef, PathChange, Side, version_of,
 };
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
@@ -41,6 +44,7 @@ pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
 pub use verify::{IndexCheck, PackCheck, StoredPack};
+pub(crate) use weighted::WeightedLru;
 
 use crate::codec::aead::{MasterKey, SubKey};
 use crate::codec::random;
@@ -52,6 +56,7 @@ use crate::storage::Storage;
 
 use chunks::{BlockCache, ChunkReader};
 use content::ContentReader;
+use counters::{CountedStorage, Counters};
 use error::InObject;
 use index::Index;
 use trees::Trees;
@@ -185,10 +190,13 @@ impl Repository {
             }
         });
         let vault = Arc::new(Vault::new(&config, master));
+        let counters = Arc::new(Counters::default());
+        let storage: Arc<dyn Storage> =
+            Arc::new(CountedStorage { inner: storage, counters: Arc::clone(&counters) });
         let index = Arc::new(Index::new(Arc::clone(&storage), Arc::clone(&vault), cache));
         index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
-        let chunks = ChunkReader { storage, vault, index, cache };
+        let chunks = ChunkReader { storage, vault, index, cache, counters };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
         Ok(Self { config, chunks, trees, content })
     }
@@ -203,6 +211,18 @@ impl Repository {
     #[must_use]
     pub fn location(&self) -> String {
         self.chunks.storage.location()
+    }
+
+    /// What was read since it was opened.
+    #[must_use]
+    pub fn read_counts(&self) -> ReadCounts {
+        self.chunks.counters.now()
+    }
+
+    /// The folder of this machine that holds the objects of `folder`, where there is one.
+    #[must_use]
+    pub fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
+        self.storage().folder_path(folder)
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {
