@@ -9,7 +9,7 @@ use std::sync::Arc;
 use icecore as lib;
 use icecore::format::{Folder, ObjectKey, PackKind, Snapshot, Time};
 use icecore::repo::{
-    Change, Difference, DirectoryRef, InitOptions, NodeRef, OpenOptions, Repository,
+    Change, Difference, DirectoryRef, InitOptions, NodeRef, OpenOptions, Repository, version_of,
 };
 use icecore::storage::{MemoryStorage, RecordStorage, Storage};
 use proptest::prelude::*;
@@ -68,6 +68,9 @@ fn below(repo: &Repository, directory: DirectoryRef, path: &str, all: &mut Paths
 
 type Paths = BTreeMap<String, NodeRef>;
 
+/// Position and name.
+type Found = Option<(u64, Vec<u8>)>;
+
 /// Path, sign, and how.
 type Told = Vec<(String, char, Difference)>;
 
@@ -81,6 +84,7 @@ fn naive(repo: &Repository, old: DirectoryRef, new: DirectoryRef) -> Told {
             None => told.push((path.clone(), '-', Difference::default())),
             Some(now) => {
                 let how = Difference::between(node, now);
+                assert_eq!(version_of(node) == version_of(now), !how.any(), "{path}");
                 if how.any() {
                     told.push((path.clone(), '~', how));
                 }
@@ -223,7 +227,7 @@ proptest! {
             });
             found.collect()
         };
-        let name = |(old, new): &(Option<(u64, Vec<u8>)>, Option<(u64, Vec<u8>)>)| {
+        let name = |(old, new): &(Found, Found)| {
             old.as_ref().or(new.as_ref()).unwrap().1.clone()
         };
         let all = collect(b"");

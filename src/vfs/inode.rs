@@ -7,6 +7,7 @@
 //!          1 file       first 50 bits of the tree page's ChunkId, then 10 bits: node in the page
 //!          2 directory  hash of the parent's number and the name
 //!          3 hard link  hash of the snapshot and the link group
+//!          4 view       hash of what it shows: see `views`
 //! ```
 //! So equal tree pages give equal file numbers in all snapshots and over remounts, and the kernel
 //! keeps one page cache for them; a page lists the source's inode and ctime of each node, so equal
@@ -15,16 +16,18 @@
 //!
 //! What must stay true: two different things never share a number. A number that is taken by
 //! something else is passed over (the next free one is used) for as long as the kernel holds it.
-//! The tables have an entry per tree page, directory and hard-linked inode that the kernel
+//! The tables have an entry per tree page, directory, hard-linked inode and view that the kernel
 //! remembers, none per file; an entry goes when the kernel has forgotten all that led to it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::format::{ChunkId, limits};
+use crate::repo::NodeRef;
 
 use super::snapshots::SnapshotRoot;
 use super::table::{Same, Table};
+use super::views::View;
 
 const PAYLOAD_BITS: u32 = 60;
 const NUMBER_BITS: u32 = 10;
@@ -53,6 +56,7 @@ pub(super) enum Class {
     },
     Directory,
     Link,
+    View,
 }
 
 impl Ino {
@@ -72,6 +76,7 @@ impl Ino {
             }
             2 => Some(Class::Directory),
             3 => Some(Class::Link),
+            4 => Some(Class::View),
             _ => None,
         }
     }
@@ -92,7 +97,7 @@ pub(super) const fn mask(bits: u32) -> u64 {
 }
 
 /// The first bits of a hash over the parts and their lengths.
-fn hash(parts: &[&[u8]]) -> u64 {
+pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -121,6 +126,14 @@ pub(super) struct Directory {
     pub(super) snapshot: Arc<SnapshotRoot>,
     /// `None` is the snapshot's root.
     pub(super) place: Option<Place>,
+}
+
+impl Directory {
+    /// A directory in this one, by its node.
+    pub(super) fn child(&self, parent: Ino, node: &NodeRef) -> Option<Self> {
+        let place = Place { page: node.page?, number: node.number as u16 };
+        Some(Self { parent, snapshot: Arc::clone(&self.snapshot), place: Some(place) })
+    }
 }
 
 /// A hard-linked inode that the kernel knows.
@@ -158,6 +171,7 @@ pub(super) struct Inodes {
     pages: Table<ChunkId>,
     directories: Table<Directory>,
     links: Table<Link>,
+    views: Table<View>,
 }
 
 impl Inodes {
@@ -166,6 +180,7 @@ impl Inodes {
             pages: Table::new(PAGE_BITS),
             directories: Table::new(PAYLOAD_BITS),
             links: Table::new(PAYLOAD_BITS),
+            views: Table::new(PAYLOAD_BITS),
         }
     }
 
@@ -192,6 +207,16 @@ impl Inodes {
         (Ino(3 << PAYLOAD_BITS | number), link.place)
     }
 
+    /// The number of something that is in a view only.
+    pub(super) fn hold_view(&self, view: View) -> Ino {
+        let (number, _) = self.views.hold(view.wish(), view);
+        Ino(4 << PAYLOAD_BITS | number)
+    }
+
+    pub(super) fn view(&self, ino: Ino) -> Option<View> {
+        self.views.get(ino.payload())
+    }
+
     pub(super) fn page(&self, key: u64) -> Option<ChunkId> {
         self.pages.get(key)
     }
@@ -210,13 +235,14 @@ impl Inodes {
             Some(Class::File { key, .. }) => self.pages.forget(key, lookups),
             Some(Class::Directory) => self.directories.forget(ino.payload(), lookups),
             Some(Class::Link) => self.links.forget(ino.payload(), lookups),
+            Some(Class::View) => self.views.forget(ino.payload(), lookups),
             Some(Class::Virtual) | None => {}
         }
     }
 
     /// Entries of all tables.
     pub(super) fn len(&self) -> usize {
-        self.pages.len() + self.directories.len() + self.links.len()
+        self.pages.len() + self.directories.len() + self.links.len() + self.views.len()
     }
 }
 
@@ -265,6 +291,6 @@ mod tests {
         assert!(ino.0 < 1 << 63);
         assert_eq!(ino.class(), Some(Class::File { key: mask(PAGE_BITS), number: 1023 }));
         assert_eq!(Ino::of_virtual(b"a", b"").class(), Some(Class::Virtual));
-        assert_eq!(Ino(4 << PAYLOAD_BITS).class(), None);
+        assert_eq!(Ino(5 << PAYLOAD_BITS).class(), None);
     }
 }

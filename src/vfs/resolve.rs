@@ -10,7 +10,8 @@ use crate::repo::{NodeRef, Page};
 use super::attr::{Attr, Lifetime};
 use super::error::{Result, VfsError};
 use super::inode::{Class, Directory, Link, Place};
-use super::layout::{Layout, Target, Virtual};
+use super::layout::{DIFF, Layout, Target, Virtual};
+use super::views::{Pair, VersionsPath, View};
 use super::{Entry, Ino, Vfs};
 
 impl Vfs {
@@ -21,8 +22,11 @@ impl Vfs {
             Some(Virtual::Link { .. }) => return Err(VfsError::NotDirectory),
             Some(Virtual::Directory { .. }) => {}
         }
-        let child = layout.child(parent, name).ok_or(VfsError::NotFound)?;
-        let attr = self.hold_target(&layout, parent, &child.target).ok_or(VfsError::NotFound)?;
+        let Some(child) = layout.child(parent, name) else {
+            let is_diff = parent == Ino::of_virtual(DIFF, b"");
+            return if is_diff { self.lookup_pair(&layout, name) } else { Err(VfsError::NotFound) };
+        };
+        let attr = self.hold_target(&layout, parent, &child.target)?;
         Ok(Entry { attr, lifetime: Lifetime::Short })
     }
 
@@ -44,6 +48,7 @@ impl Vfs {
                 let page = self.inodes.page(key).ok_or(VfsError::Stale)?;
                 self.inodes.hold_file(Place { page, number: number as u16 })
             }
+            Some(Class::View) => self.inodes.hold_view(self.view(ino)?),
             None => return Err(VfsError::Stale),
         };
         Ok(Entry { attr: Attr { ino: again, ..attr }, lifetime })
@@ -55,16 +60,23 @@ impl Vfs {
         layout: &Layout,
         parent: Ino,
         target: &Target,
-    ) -> Option<Attr> {
+    ) -> Result<Attr> {
         match target {
-            Target::Virtual(ino) => self.virtual_attr(layout, *ino),
+            Target::Virtual(ino) => self.virtual_attr(layout, *ino).ok_or(VfsError::Stale),
             Target::Snapshot(snapshot) => {
                 let snapshot = Arc::clone(snapshot);
                 let node = snapshot.node.clone();
                 let ino =
                     self.inodes.hold_directory(b"", Directory { parent, snapshot, place: None });
-                Some(Attr::of_node(ino, &node))
+                Ok(Attr::of_node(ino, &node))
             }
+            Target::Pair(old, new) => {
+                self.hold_view(layout, View::Pair(Arc::new(Pair::new(old, new))))
+            }
+            Target::Versions => {
+                self.hold_view(layout, View::Versions(Arc::new(VersionsPath::root())))
+            }
+            Target::Text(kind) => self.hold_text(layout, *kind),
         }
     }
 
@@ -79,7 +91,7 @@ impl Vfs {
         let place = Place { page, number: node.number as u16 };
         let snapshot = Arc::clone(&directory.snapshot);
         if matches!(node.body, Body::Directory { .. }) {
-            let child = Directory { parent, snapshot, place: Some(place) };
+            let child = directory.child(parent, node).ok_or(VfsError::Invalid)?;
             let ino = self.inodes.hold_directory(&node.name, child);
             return Ok(Attr::of_node(ino, node));
         }
@@ -111,12 +123,13 @@ impl Vfs {
             }
             Some(Class::Directory) => self.directory_node(&self.directory(ino)?),
             Some(Class::Link) => self.node_at(self.inodes.link(ino).ok_or(VfsError::Stale)?.place),
+            Some(Class::View) => self.node_of_view(ino),
             Some(Class::Virtual) => Err(VfsError::IsDirectory),
             None => Err(VfsError::Stale),
         }
     }
 
-    fn node_at(&self, place: Place) -> Result<NodeRef> {
+    pub(super) fn node_at(&self, place: Place) -> Result<NodeRef> {
         match self.repo.page(&place.page).map_err(VfsError::about(b""))? {
             Page::Leaf(leaf) => NodeRef::new(leaf, Some(place.page), place.number.into()),
             Page::Inner(_) => None,
@@ -127,7 +140,9 @@ impl Vfs {
     pub(super) fn directory(&self, ino: Ino) -> Result<Directory> {
         match ino.class() {
             Some(Class::Directory) => self.inodes.directory(ino).ok_or(VfsError::Stale),
-            Some(Class::File { .. } | Class::Link | Class::Virtual) => Err(VfsError::NotDirectory),
+            Some(Class::File { .. } | Class::Link | Class::Virtual | Class::View) => {
+                Err(VfsError::NotDirectory)
+            }
             None => Err(VfsError::Stale),
         }
     }

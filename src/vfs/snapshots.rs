@@ -29,6 +29,8 @@ pub(super) struct SnapshotRoot {
     pub(super) name: String,
     pub(super) host: String,
     pub(super) tags: Vec<String>,
+    /// Paths of what was ingested, as raw bytes.
+    pub(super) sources: Vec<Vec<u8>>,
     /// Its root directory.
     pub(super) node: NodeRef,
     /// Entries below and including the root.
@@ -78,12 +80,21 @@ impl Snapshots {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return self.last(),
             };
-            match self.list(&mut known) {
-                Ok(now) => *known = now,
-                Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
-            }
+            self.look_again(&mut known);
         }
         self.last()
+    }
+
+    /// Asks the storage whether it is due or not; waits for whoever does just that.
+    pub(super) fn refresh(&self) {
+        self.look_again(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn look_again(&self, known: &mut BTreeMap<SnapshotId, Known>) {
+        match self.list(known) {
+            Ok(now) => *known = now,
+            Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
+        }
     }
 
     /// The picture of the last look.
@@ -186,6 +197,7 @@ impl SnapshotRoot {
             name: format!("{}-{}", time_name(snapshot.time), snapshot.id.short()),
             host: snapshot.host.clone(),
             tags: snapshot.tags.clone(),
+            sources: snapshot.sources.iter().map(|source| source.path.clone()).collect(),
             node: Repository::root(snapshot),
             entries: entries.into_iter().fold(1, u64::saturating_add),
         }
