@@ -8,6 +8,7 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 
 use super::adapter::{Adapter, READAHEAD};
 use super::error::{FuseError, Result};
+use super::live::{Watch, watch};
 use super::table::{FS_TYPE, mounted_on};
 use super::umount::{Readers, umount};
 use crate::repo::Repository;
@@ -35,6 +36,7 @@ pub struct Mounted {
     mountpoint: PathBuf,
     session: BackgroundSession,
     vfs: Arc<Vfs>,
+    _watch: Option<Watch>,
 }
 
 /// Unmounts from another thread than the one that waits: for signals.
@@ -62,7 +64,8 @@ pub fn mount(repo: Arc<Repository>, mountpoint: &Path, options: MountOptions) ->
         .and_then(Session::spawn)
         .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
     raise_readahead(&mountpoint);
-    Ok(Mounted { mountpoint, session, vfs })
+    let _watch = watch(&vfs);
+    Ok(Mounted { mountpoint, session, vfs, _watch })
 }
 
 fn config(location: &str, options: MountOptions) -> Config {
