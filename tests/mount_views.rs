@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use icecore as lib;
 
@@ -179,7 +180,11 @@ fn a_walk_over_views_leaves_nothing_behind() {
     run("find", &[&both.at("diff/"), &"-size", &"+1"]);
     run("cat", &[&both.at(".icecore/status"), &both.at(".icecore/metrics")]);
     assert!(both.world.remembered() > 300);
-    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
-    let left = both.world.remembered();
-    assert!(left < 20, "{left} numbers are remembered after the kernel forgot all");
+    // The kernel forgets names from the deepest up, and tells so when it has nothing else to do.
+    let start = Instant::now();
+    while both.world.remembered() >= 20 {
+        let left = both.world.remembered();
+        assert!(start.elapsed() < Duration::from_secs(20), "{left} numbers are never forgotten");
+        fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::{Cli, completions};
+use super::{Cli, completions, man_views};
 
 /// Write the man pages and completions
 ///
@@ -123,11 +123,52 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
     if let Some(examples) = command.get_after_long_help() {
         examples_section(&mut text, &examples.to_string());
     }
-    if name == "icecore" {
-        general_sections(&mut text);
+    match name {
+        "icecore" => general_sections(&mut text),
+        "icecore-mount" => sections(&mut text, man_views::MOUNT),
+        _ => {}
     }
     see_also(&mut text, name, all);
     Ok(text)
+}
+
+/// A section that no option says.
+pub(crate) struct Section {
+    /// In capitals.
+    pub(crate) heading: &'static str,
+    /// What stands in it.
+    pub(crate) parts: &'static [Part],
+}
+
+/// A part of a section.
+pub(crate) enum Part {
+    /// A paragraph.
+    Text(&'static str),
+    /// Lines as they are to be typed.
+    Code(&'static str),
+}
+
+fn sections(out: &mut String, sections: &[Section]) {
+    for section in sections {
+        let _ = writeln!(out, ".SH \"{}\"", section.heading);
+        for (at, part) in section.parts.iter().enumerate() {
+            if at > 0 {
+                out.push_str(".PP\n");
+            }
+            match part {
+                Part::Text(text) => {
+                    let _ = writeln!(out, "{}", escaped(text));
+                }
+                Part::Code(text) => {
+                    out.push_str(".nf\n");
+                    for line in text.lines() {
+                        let _ = writeln!(out, "{}", escaped(line));
+                    }
+                    out.push_str(".fi\n");
+                }
+            }
+        }
+    }
 }
 
 fn commands_section(command: &clap::Command, name: &str) -> Roff {
