@@ -1,11 +1,24 @@
-//! Locking without poison, and permits for what is large.
+//! Locking without poison, permits for what is large, and what was said already.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex whose data is whole at each step of every critical section, so that a panic in a
 /// thread that held it does not spoil it. No lock is held over I/O.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names of objects that something was logged about.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Most of them; of what comes then nothing is logged.
+const SAID_MAX: usize = 10_000;
+
+/// Whether this process logs something about an object for the first time. One lost pack is met at
+/// every chunk that it held: said each time it would fill the log, and hide all else.
+pub(crate) fn first_said(object: &str) -> bool {
+    let mut said = lock(&SAID);
+    said.len() < SAID_MAX && said.insert(object.to_owned())
 }
 
 /// How many large things may exist at a time.
@@ -46,6 +59,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn an_object_is_told_of_once() {
+        let asked = ["data/1", "data/2", "data/1", "data/1"].map(first_said);
+        assert_eq!(asked, [true, true, false, false]);
+    }
 
     #[test]
     fn no_more_than_allowed_hold_a_permit() {

@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, ToSpan, Zoned};
 
 use crate::clock::{from_timestamp, to_timestamp};
 use crate::format::Time;
@@ -11,14 +11,42 @@ use crate::format::Time;
 /// when they end in `B`, and powers of 1024 when they are a single letter.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let trimmed = text.trim();
-    let binary = match trimmed.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g', 'T', 't']) {
+    if trimmed.starts_with('-') {
+        return Err(format!("\"{text}\" is negative, and no size"));
+    }
+    let letters = ['K', 'k', 'M', 'm', 'G', 'g', 'T', 't', 'P', 'p', 'E', 'e'];
+    let binary = match trimmed.strip_suffix(letters) {
         Some(_) => format!("{trimmed}iB"),
         None => trimmed.to_owned(),
     };
-    binary
+    let size = binary
         .parse::<bytesize::ByteSize>()
-        .map(|size| size.as_u64())
-        .map_err(|_| format!("\"{text}\" is not a size; examples: 4096, 64K, 1.5GiB"))
+        .map_err(|_| format!("\"{text}\" is not a size; examples: 4096, 64K, 1.5GiB"))?;
+    match size.as_u64() {
+        // What does not fit comes as the most that does.
+        u64::MAX => Err(format!("\"{text}\" is more than 64 bits can count")),
+        bytes => Ok(bytes),
+    }
+}
+
+/// The same, of at most `most` bytes; what makes no sense beyond is said by `why`, which the limit
+/// follows.
+pub fn parse_size_up_to(text: &str, most: u64, why: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        bytes if bytes > most => Err(format!("{why} {}", size(most))),
+        bytes => Ok(bytes),
+    }
+}
+
+/// A span of time like `30s`, `2min`, `1h 30m` or `90`, which are seconds.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let trimmed = text.trim();
+    let span = match trimmed.parse::<u32>() {
+        Ok(secs) => Some(SignedDuration::from_secs(secs.into())),
+        Err(_) => trimmed.parse().ok(),
+    };
+    span.and_then(|span| span.try_into().ok())
+        .ok_or_else(|| format!("\"{text}\" is not a duration; examples: 10s, 2min, 1h"))
 }
 
 /// An error with its causes, in one line.
@@ -114,7 +142,31 @@ mod tests {
         {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        assert!(parse_size("many").is_err());
+        assert_eq!(parse_size("3E"), Ok(3 << 60), "a single letter, however large");
+        for (text, why) in [
+            ("many", "is not a size; examples: 4096, 64K, 1.5GiB"),
+            ("", "is not a size; examples: 4096, 64K, 1.5GiB"),
+            ("-5", "is negative, and no size"),
+            (" -1K", "is negative, and no size"),
+            ("16E", "is more than 64 bits can count"),
+            ("1e400", "is not a size; examples: 4096, 64K, 1.5GiB"),
+        ] {
+            assert_eq!(parse_size(text), Err(format!("\"{text}\" {why}")), "{text}");
+        }
+        assert_eq!(parse_size_up_to("1T", 1 << 40, "at most"), Ok(1 << 40));
+        assert_eq!(parse_size_up_to("2T", 1 << 40, "at most"), Err("at most 1.0 TiB".into()));
+    }
+
+    #[test]
+    fn durations() {
+        for (text, secs) in
+            [("0", 0), ("90", 90), ("10s", 10), ("2min", 120), ("1h 30m", 5400), ("500ms", 0)]
+        {
+            assert_eq!(parse_duration(text).map(|span| span.as_secs()), Ok(secs), "{text}");
+        }
+        for bad in ["", "soon", "-1s", "-1", "1 month"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

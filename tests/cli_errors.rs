@@ -189,6 +189,30 @@ fn unreadable_sources_are_exit_3_and_missing_ones_exit_1() {
 }
 
 #[test]
+fn a_key_file_that_is_missing_is_made_for_new_repositories_only() {
+    let sandbox = Sandbox::plain();
+    let make = "`head -c 32 /dev/urandom > none` makes one";
+    let init = ["init", "--key-file", "none", "other"];
+    let output = sandbox.icecore().args(init).output().unwrap();
+    check(output, 1, &format!("icecore: no key file none\n  hint: {make}\n"));
+    fs::write(sandbox.path().join("key"), [7; 32]).unwrap();
+    sandbox.icecore().args(["init", "--key-file", "key", "repository"]).assert().success();
+    let list = ["-r", "repository", "--key-file", "none", "key", "list"];
+    let output = sandbox.icecore().args(list).output().unwrap();
+    let find = "name the file that the repository was made with, or that `icecore key add` was \
+                given; a new one opens nothing";
+    check(output, 1, &format!("icecore: no key file none\n  hint: {find}\n"));
+    fs::write(sandbox.path().join("none"), "short").unwrap();
+    let output = sandbox.icecore().args(list).output().unwrap();
+    let short = "key file none has 5 bytes, at least 16 are needed";
+    check(output, 1, &format!("icecore: {short}\n  hint: {find}\n"));
+    fs::remove_file(sandbox.path().join("none")).unwrap();
+    let add = ["-r", "repository", "--key-file", "key", "key", "add", "--new-key-file", "none"];
+    let output = sandbox.icecore().args(add).output().unwrap();
+    check(output, 1, &format!("icecore: no key file none\n  hint: {make}\n"));
+}
+
+#[test]
 fn closed_pipe_is_no_error_and_a_full_disk_is_one() {
     let sandbox = Sandbox::plain();
     prepared(&sandbox);

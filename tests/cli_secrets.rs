@@ -128,7 +128,8 @@ fn empty_passphrases_and_short_key_files_are_refused() {
     assert_eq!(code, Some(1));
     assert!(text.contains("has 15 bytes, at least 16 are needed"), "{text}");
     let (code, text) = said(init(&sandbox).args(["--key-file", "none"]));
-    let expected = "icecore: no key file none\n  hint: head -c 32 /dev/urandom > none\n";
+    let expected =
+        "icecore: no key file none\n  hint: `head -c 32 /dev/urandom > none` makes one\n";
     assert_eq!((code, text.as_str()), (Some(1), expected));
     let (code, text) = said(init(&sandbox).args(["--passphrase-command", "exit 3"]));
     assert_eq!(code, Some(1));

@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicBool;
 
 use common::library::{content, find, ingest_tree, options, repository, try_ingest};
 use common::torture::random_bytes as noise;
-use icecore::format::{Body, ChunkId, File};
-use icecore::ops::ingest::{IngestOptions, IngestReport};
+use icecore::format::{Body, ChunkClass, ChunkId, File};
+use icecore::ops::ingest::{self, IngestOptions, IngestReport, Input, Stream};
 use icecore::ops::verify::{self, VerifyOptions};
 use icecore::progress::Silent;
 use icecore::repo::{NodeRef, Repository};
@@ -212,4 +212,52 @@ fn a_base_that_is_far_behind_is_replaced() {
     // What was rewritten altogether is stored whole: few deltas of one gone version remain.
     assert!(counts.iter().all(|&count| count <= 4), "{counts:?}");
     is_sound(&repo);
+}
+
+/// Takes bytes in as `icecore ingest --stdin NAME` does.
+fn ingest_stream(repo: &Repository, name: &str, bytes: &[u8]) -> IngestReport {
+    let reader = Box::new(std::io::Cursor::new(bytes.to_vec()));
+    let stream = Stream { name: name.into(), reader, finish: Box::new(|| Ok(())) };
+    ingest::run(repo, Input::Stream(stream), &options(), &Silent, &AtomicBool::new(false)).unwrap()
+}
+
+#[test]
+fn a_stream_is_told_from_the_one_before_it() {
+    let repo = repository();
+    let mut bytes = database(1500);
+    let first = ingest_stream(&repo, "db/shop.db", &bytes);
+    for version in 1..4 {
+        update(&mut bytes, 16, version);
+        let report = ingest_stream(&repo, "db/shop.db", &bytes);
+        let node = find(&repo, "db/shop.db").unwrap();
+        assert!(content(&repo, &node) == bytes, "version {version}");
+        assert_eq!(file(&node).class, ChunkClass::Database);
+        assert!(deltas(&repo, file(&node)) > 80, "{}", deltas(&repo, file(&node)));
+        assert!(report.added.stored * 10 < first.added.stored, "{:?}", report.added);
+        assert_eq!((report.files_new, report.files_changed), (0, 1));
+    }
+    let same = ingest_stream(&repo, "db/shop.db", &bytes);
+    assert_eq!((same.files_changed, same.files_unchanged), (0, 1));
+    is_sound(&repo);
+}
+
+#[test]
+fn a_stream_of_weights_is_cut_as_the_file_would_be() {
+    let repo = repository();
+    let bytes = checkpoint(weights(1));
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "model.safetensors", &bytes);
+    ingest_tree(&repo, dir.path());
+    let of_file = find(&repo, "model.safetensors").unwrap();
+    let report = ingest_stream(&repo, "model.safetensors", &bytes);
+    assert!(report.added.plain < 1000, "a page and no content: {:?}", report.added);
+    let of_stream = find(&repo, "model.safetensors").unwrap();
+    assert_eq!(file(&of_stream), file(&of_file));
+    assert_eq!(file(&of_stream).class, ChunkClass::Tensor);
+    for (name, bytes) in [("a.safetensors", &bytes[..900]), ("a.txt", &noise(1, 200_000)[..])] {
+        ingest_stream(&repo, name, bytes);
+        let node = find(&repo, name).unwrap();
+        assert_eq!(file(&node).class, ChunkClass::Default, "{name}");
+        assert!(content(&repo, &node) == bytes);
+    }
 }

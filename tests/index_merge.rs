@@ -25,7 +25,7 @@ mod restore_support;
 use restore_support::*;
 
 /// So many segments of a size are merged.
-const FACTOR: u64 = 4;
+const FACTOR: u64 = 3;
 
 fn begin(repo: &Repository) -> Session<'_> {
     let writer = Writer { host: "host".into(), pid: 1 };

@@ -13,7 +13,7 @@ use common::torture::random_bytes as noise;
 use icecore::format::index::{Place, Record, Segment, SegmentBuilder};
 use icecore::format::{Body, ChunkId, Content, OBJECT_HEADER_LEN, ObjectKey, PackKind, SegmentId};
 use icecore::ops::OpError;
-use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, Input, Stream};
+use icecore::ops::ingest::{self, ExcludeOptions, IngestOptions, IngestReport, Input, Stream};
 use icecore::progress::Silent;
 use icecore::repo::{InitOptions, OpenOptions, Repository};
 use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Storage, When};
@@ -71,6 +71,50 @@ fn an_unchanged_tree_is_not_read_and_gives_the_same_pages() {
             .unwrap();
     assert_eq!(forced.bytes_read, 699 * 900 + 7);
     assert_eq!(forced.added.chunks, 0, "what is read again deduplicates");
+    let counts = (forced.files_new, forced.files_changed, forced.files_unchanged);
+    assert_eq!(counts, (0, 0, 700), "what was read again is as it was");
+}
+
+/// Each name of a directory of files, and how often it counts as new, changed and unchanged.
+fn counts(report: &IngestReport) -> (u64, u64, u64) {
+    (report.files_new, report.files_changed, report.files_unchanged)
+}
+
+#[test]
+fn files_count_by_what_they_hold_not_by_what_was_read() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for (seed, name) in ["chmod", "content", "inline", "same", "touch"].into_iter().enumerate() {
+        std::fs::write(path(name), noise(seed as u64, 100_000)).unwrap();
+    }
+    std::fs::write(path("inline"), b"little").unwrap();
+    for name in ["linked-a", "linked-b"] {
+        std::fs::write(path("linked"), noise(9, 100_000)).unwrap();
+        std::fs::hard_link(path("linked"), path(name)).unwrap();
+    }
+    let repo = repository();
+    assert_eq!(counts(&ingest_tree(&repo, dir.path())), (8, 0, 0), "further names are new too");
+    assert_eq!(counts(&ingest_tree(&repo, dir.path())), (0, 0, 8));
+    let force = IngestOptions { force: true, ..options() };
+    let forced = || try_ingest(&repo, dir.path(), &force, &Silent).unwrap();
+    let report = forced();
+    assert_eq!(counts(&report), (0, 0, 8));
+    assert!(report.parent.is_some() && report.bytes_read > 400_000);
+    let dry = IngestOptions { dry_run: true, ..force.clone() };
+    assert_eq!(counts(&try_ingest(&repo, dir.path(), &dry, &Silent).unwrap()), (0, 0, 8));
+    // Cut otherwise, and the same all the same.
+    let chunker = ingest::ChunkerChoice::Fixed(Some(8192));
+    let other = IngestOptions { chunker, ..force.clone() };
+    assert_eq!(counts(&try_ingest(&repo, dir.path(), &other, &Silent).unwrap()), (0, 0, 8));
+
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path("chmod"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(path("content"), noise(77, 100_000)).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    std::fs::File::options().write(true).open(path("touch")).unwrap().set_modified(later).unwrap();
+    std::fs::write(path("zzz-new"), b"x").unwrap();
+    assert_eq!(counts(&forced()), (1, 3, 5));
+    assert_eq!(counts(&forced()), (0, 0, 9));
 }
 
 #[test]
@@ -330,7 +374,8 @@ fn what_the_index_lost_is_stored_again() {
     let id = SegmentId(*blake3::hash(&header).as_bytes());
     storage.put_new(&ObjectKey::Segment(id), &header).unwrap();
     let report = ingest_tree(&open(), dir.path());
-    assert_eq!((report.files_unchanged, report.files_changed), (0, 2));
+    assert_eq!(counts(&report), (0, 0, 2), "stored again, and just as they were");
+    assert_eq!(report.bytes_read, (40 << 20) + 100_000);
     let repo = open();
     assert_eq!(content(&repo, &find(&repo, "small").unwrap()), noise(2, 100_000));
     assert_eq!(content(&repo, &find(&repo, "large").unwrap()), noise(1, 40 << 20));

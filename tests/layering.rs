@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "localfs",
         ],
     ),
-    ("fuse", &["format", "clock", "fsutil", "repo", "vfs"]),
+    ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
     ("report", &["format", "units", "clock", "repo", "ops"]),
 ];
 
@@ -42,6 +42,7 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "cli/"),
     ("anyhow", "cli/"),
     ("indicatif", "cli/"),
+    ("sd_notify", "cli/mount/serve.rs"),
     ("uzers", "localfs/owners.rs"),
     ("ignore", "ops/"),
 ];

@@ -47,7 +47,7 @@ fn start(world: &World, mountpoint: &Path) -> Launched {
     let paths = [&world.repository(), mountpoint, &log];
     let secret = paths.map(|path| path.as_os_str().as_bytes()).join(&0);
     let args = [CHILD, "--exact", "--ignored", "--nocapture"].map(OsString::from);
-    launch(args, &secret, [HIDDEN]).unwrap()
+    launch(args, &secret, [HIDDEN], |_| {}).unwrap()
 }
 
 #[test]

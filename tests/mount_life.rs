@@ -107,6 +107,21 @@ fn damage_fails_what_it_hits_and_nothing_else() {
 }
 
 #[test]
+fn content_that_comes_back_is_read_again() {
+    let mut world = World::new();
+    let bytes: Vec<u8> = (0..2_000_000_u32).flat_map(|n| (n ^ n << 13).to_le_bytes()).collect();
+    world.commit(&Item::directory().with("f", Item::file(bytes.clone())), NOON);
+    world.mount();
+    let (data, away) = (world.repository().join("data"), world.repository().join("away"));
+    fs::rename(&data, &away).unwrap();
+    let failed = fs::read(world.latest("f")).unwrap_err();
+    assert_eq!(failed.raw_os_error(), Some(libc::EIO));
+    assert_eq!(names(&world.latest("")), ["f"], "the mount stays");
+    fs::rename(&away, &data).unwrap();
+    assert!(fs::read(world.latest("f")).unwrap() == bytes);
+}
+
+#[test]
 fn mountpoints_that_cannot_work_are_refused() {
     let world = World::new();
     let folder = world.folder.path().canonicalize().unwrap();

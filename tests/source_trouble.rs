@@ -75,6 +75,7 @@ fn a_file_that_vanishes_is_reported() {
     let repo = repository();
     let report = ingest(&repo, dir.path(), &on_seen(|| drop(fs::remove_file(&victim))));
     assert_eq!(only_trouble(&report), ("/a-file".into(), "vanished while it was ingested"));
+    assert_eq!((report.files_new, report.files_failed), (1, 1));
     assert!(find(&repo, "a-file").is_none());
     rest_is_there(&repo);
 }
@@ -333,6 +334,8 @@ fn unreadable_as_user() {
     fs::set_permissions(dir.path().join("closed"), PermissionsExt::from_mode(0o700)).unwrap();
     let what: Vec<&str> = report.troubles.iter().map(|t| t.what.as_str()).collect();
     assert_eq!(report.troubles_count, 2, "{what:?}");
+    assert_eq!((report.files_new, report.files_failed), (1, 1));
+    assert_eq!(report.bytes, 8, "what is not in the snapshot does not count");
     assert!(what.iter().all(|what| what.contains("Permission denied")), "{what:?}");
     assert!(find(&repo, "a-file").is_none());
     let closed = find(&repo, "closed").expect("the directory itself is known");

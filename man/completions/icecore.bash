@@ -1280,17 +1280,49 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__mount)
-            opts="-f -r -q -v -h --foreground --allow-other --threads --log --background --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-f -r -q -v -h --foreground --snapshot --uid --gid --map-owner --host --tag --source --allow-other --noexec --cache --threads --log --print-unit --background --source-name --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --threads)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source-name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1516,12 +1548,16 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__umount)
-            opts="-z -r -q -v -h --lazy --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-z -r -q -v -h --wait --lazy --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --repository)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -70,7 +70,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand init" -s v -l verbose -d
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l stdin -d 'Take standard input as one file of this name; under the same name next time, only what changed is stored' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l exclude-from -d 'File of such patterns' -r -F
@@ -108,7 +108,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s v -l verbose 
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s C -l directory -d 'Start relative paths in DIR, and show them relative to the snapshot\'s root' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l files-from -d 'File of further paths, one per line or ended by NUL; - is standard input' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand backup" -l stdin -d 'Take standard input as one file of this name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l stdin -d 'Take standard input as one file of this name; under the same name next time, only what changed is stored' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l command -d 'Take the output of the command after -- as one file of this name; no snapshot if it fails' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s e -l exclude -d 'Leave out what fits a pattern, as in gitignore: *.tmp anywhere, /srv/cache from the root' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l exclude-from -d 'File of such patterns' -r -F
@@ -159,8 +159,16 @@ complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s q -l quiet
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand snapshots" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l snapshot -d 'Show one snapshot, or a directory of one, at the root of the mount' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l uid -d 'Show everything as owned by this user, number or name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l gid -d 'Show everything as owned by this group, number or name' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l cache -d 'Memory for decoded blocks [default: a quarter of the memory, at most 1G]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l threads -d 'Threads that answer the kernel' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l log -d 'File that takes messages of the background process, like damage that was met' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l source-name -d 'What the table of mounts shows as the source' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -168,14 +176,18 @@ complete -c icecore -n "__fish_icecore_using_subcommand mount" -l passphrase-com
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
-complete -c icecore -n "__fish_icecore_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground until unmounted'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground until unmounted; tells systemd when it is ready'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l map-owner -d 'Show owners by name where this system knows the name, instead of by number'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l allow-other -d 'Let other users look too, as far as modes and ACLs let them'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l noexec -d 'Let nobody run programs from it'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l print-unit -d 'Mount nothing: print a systemd unit that does it with these options'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l background -d 'The process that serves: its secret comes from standard input'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -l wait -d 'Wait at most so long until nobody uses it, like 30s or 10min' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -183,7 +195,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand umount" -l passphrase-co
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
-complete -c icecore -n "__fish_icecore_using_subcommand umount" -s z -l lazy -d 'Take it off the tree now; it ends when the last who uses it is done'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s z -l lazy -d 'Take it off the tree, after the wait if --wait is given, else now; it ends when the last who uses it is done'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l json -d 'Print the report as JSON; errors too, on standard error'

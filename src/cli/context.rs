@@ -14,7 +14,7 @@ use super::global::GlobalOptions;
 use super::output::Output;
 use super::progress::Bar;
 use super::secrets;
-use super::signals::Interrupt;
+use super::signals::{EndsAtOnce, Interrupt};
 
 /// What a command has at hand.
 pub(crate) struct Context {
@@ -44,8 +44,8 @@ impl Context {
         }
     }
 
-    /// Opens the repository, asking for its passphrase where need be. From here on signals only
-    /// set the flag.
+    /// Opens the repository, asking for its passphrase where need be. A signal ends the program
+    /// until it is open; from then on signals only set the flag.
     pub(crate) fn open(&self) -> anyhow::Result<Opened> {
         self.open_as(&self.open_options())
     }
@@ -53,8 +53,10 @@ impl Context {
     fn open_as(&self, options: &OpenOptions) -> anyhow::Result<Opened> {
         let path = self.location()?;
         let secret = self.secret()?;
+        let ending = EndsAtOnce::begin(self.global.json)?;
         let repo = self.open_with(&path, secret.as_ref(), options)?;
         self.interrupt.install()?;
+        drop(ending);
         Ok(Opened { repo, secret })
     }
 

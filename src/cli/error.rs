@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::io;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::fuse::FuseError;
 use crate::localfs::LocalError;
@@ -29,17 +29,34 @@ pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     exit: Exit,
+    /// What JSON has beside the message.
+    more: Map<String, Value>,
 }
 
 impl CliError {
     /// Arguments that do not make sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Usage }
+        Self::new(message, Exit::Usage)
     }
 
     /// Anything else.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Failed }
+        Self::new(message, Exit::Failed)
+    }
+
+    /// Something that others use.
+    pub(crate) fn in_use(message: impl Into<String>) -> Self {
+        Self::new(message, Exit::InUse)
+    }
+
+    fn new(message: impl Into<String>, exit: Exit) -> Self {
+        Self { message: message.into(), hint: None, exit, more: Map::new() }
+    }
+
+    /// What JSON says beside the message.
+    pub(crate) fn more(mut self, more: Map<String, Value>) -> Self {
+        self.more = more;
+        self
     }
 
     /// What the user can do about it.
@@ -74,7 +91,11 @@ pub(crate) fn show(err: &anyhow::Error, json: bool) -> Exit {
     let Verdict { exit, hint } = verdict(err);
     let message = crate::report::text::escaped(chain(err).as_bytes()).into_owned();
     if json {
-        let error = json!({ "message": message, "hint": hint, "exit_code": exit.code() });
+        let mut error = json!({ "message": message, "hint": hint, "exit_code": exit.code() });
+        if let (Some(fields), Some(said)) = (error.as_object_mut(), err.downcast_ref::<CliError>())
+        {
+            fields.extend(said.more.clone());
+        }
         talk(&document(json!({ "error": error })).to_string());
     } else {
         talk(&format!("icecore: {message}"));
@@ -155,9 +176,10 @@ fn of_op(err: &OpError) -> Option<Verdict> {
 fn of_repo(err: &RepoError) -> Option<Verdict> {
     use RepoError as E;
     let (exit, hint) = match err {
+        E::Storage(_) if err.is_about_pack() => (Exit::Damage, of_damage(err)),
         E::Storage(err) => return of_storage(err),
         E::Base { cause, .. } => return of_repo(cause),
-        E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, VERIFY.into()),
+        E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, of_damage(err)),
         E::Newer { .. } | E::Unknown { .. } => (Exit::Failed, "upgrade icecore".into()),
         E::NoRepository { location } => {
             let hint = format!(
@@ -210,6 +232,18 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
 }
 
 const VERIFY: &str = "`icecore verify --read-data` finds what else is damaged";
+/// The way out where a pack is damaged or lost, as long as its sources are there.
+pub(crate) const MEND: &str = "move a damaged pack's file out of the repository and keep it, then \
+                               `icecore ingest --force` the same sources: what they still hold is \
+                               stored again";
+
+/// What to do about damage of stored content.
+fn of_damage(err: &RepoError) -> String {
+    match err.is_about_pack() {
+        true => format!("{VERIFY}; {MEND}"),
+        false => VERIFY.into(),
+    }
+}
 
 fn of_storage(err: &StorageError) -> Option<Verdict> {
     match err {
@@ -233,13 +267,9 @@ fn of_storage(err: &StorageError) -> Option<Verdict> {
 fn of_fuse(err: &FuseError) -> Option<Verdict> {
     use FuseError as E;
     let (exit, hint) = match err {
-        E::Busy { mountpoint } => (
-            Exit::InUse,
-            format!(
-                "`fuser -vm {}` tells who uses it; --lazy takes it off now and ends when they do",
-                mountpoint.display()
-            ),
-        ),
+        E::Busy { mountpoint } => {
+            (Exit::InUse, format!("`icecore umount {}` tells who uses it", mountpoint.display()))
+        }
         E::AlreadyMounted { mountpoint, .. } => (
             Exit::InUse,
             format!("use it, or take it off first: icecore umount {}", mountpoint.display()),

@@ -41,10 +41,12 @@ pub(crate) struct GlobalOptions {
 
     /// Write to the repository at most so many bytes a second, like 20M
     #[arg(long, global = true, value_name = "SIZE", value_parser = rate)]
+    #[arg(allow_hyphen_values = true)]
     pub limit_upload: Option<NonZeroU64>,
 
     /// Read from the repository at most so many bytes a second
     #[arg(long, global = true, value_name = "SIZE", value_parser = rate)]
+    #[arg(allow_hyphen_values = true)]
     pub limit_download: Option<NonZeroU64>,
 
     /// Print data and errors only: no progress, no reports in words
@@ -106,6 +108,10 @@ impl GlobalOptions {
     }
 }
 
+/// More bytes a second than any storage moves.
+const RATE_MAX: u64 = 1 << 40;
+
 fn rate(text: &str) -> Result<NonZeroU64, String> {
-    NonZeroU64::new(units::parse_size(text)?).ok_or_else(|| "a limit of 0 would never end".into())
+    let bytes = units::parse_size_up_to(text, RATE_MAX, "leave the limit out: it may be at most")?;
+    NonZeroU64::new(bytes).ok_or_else(|| "a limit of 0 would never end".into())
 }

@@ -5,15 +5,14 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use clap::Args;
 
 use crate::codec::Compression;
 use crate::format::{Time, limits};
-use crate::ops::OpError;
-use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input, Stream};
+use crate::fuse;
+use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input};
 use crate::repo::OpenOptions;
 use crate::report::ingest as report;
 use crate::units;
@@ -23,6 +22,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::key;
 use super::priority::Priority;
+use super::signals::Interrupt;
+use super::stream;
 
 /// Take a snapshot of files and directories
 ///
@@ -99,10 +100,12 @@ pub(crate) struct Ingest {
 
     /// Threads that compress; twice as many read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
 
     /// Most memory to use, at least 240M; with less, fewer threads. Long chunks need more
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, default_value = "512M")]
+    #[arg(allow_hyphen_values = true)]
     max_memory: u64,
 
     #[command(flatten)]
@@ -124,7 +127,8 @@ struct InputOptions {
     #[arg(long, value_name = "FILE")]
     files_from: Option<PathBuf>,
 
-    /// Take standard input as one file of this name
+    /// Take standard input as one file of this name; under the same name next time, only what
+    /// changed is stored
     #[arg(long, value_name = "NAME", conflicts_with_all = ["paths", "files_from", "directory"])]
     stdin: Option<OsString>,
 
@@ -154,7 +158,7 @@ struct ExcludeArgs {
     exclude_caches: bool,
 
     /// Leave out larger files, like 500M or 2GiB
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_file_size, allow_hyphen_values = true)]
     exclude_larger_than: Option<u64>,
 
     /// Do not heed .icecoreignore files
@@ -180,12 +184,20 @@ impl From<ExcludeArgs> for ExcludeOptions {
     }
 }
 
+/// More memory than any number of threads makes use of.
+const MEMORY_MAX: u64 = 1 << 40;
+
 fn parse_memory(text: &str) -> Result<u64, String> {
     let least = ingest::MEMORY_MIN;
-    match units::parse_size(text)? {
+    match units::parse_size_up_to(text, MEMORY_MAX, "an ingest has no use for more than")? {
         size if size < least => Err(format!("an ingest needs {}M or more", least >> 20)),
         size => Ok(size),
     }
+}
+
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    // The kernel counts the bytes of a file by signed numbers.
+    units::parse_size_up_to(text, i64::MAX as u64, "no file is larger than")
 }
 
 impl Ingest {
@@ -212,8 +224,10 @@ impl Ingest {
             ignore_ctime: self.ignore_ctime,
             dry_run: self.dry_run,
             own: own(Path::new(&repo.location()), cx.global.cache().as_deref()),
+            own_mounts: own_mounts(Path::new(&repo.location())),
         };
-        let input = input(self.input, self.paths, self.program, self.dry_run)?;
+        let input = input(self.input, self.paths, self.program, self.dry_run, &cx.interrupt)?;
+        refuse_own(&input, &options.own_mounts)?;
         let bar = cx.bar("ingesting");
         let done = ingest::run(&repo, input, &options, &bar, cx.interrupt.flag());
         drop(bar);
@@ -257,19 +271,42 @@ fn own(repository: &Path, cache: Option<&Path>) -> Vec<(u64, u64)> {
     found.map(|meta| (meta.dev(), meta.ino())).collect()
 }
 
+/// Devices of the mounts that show the repository: all that is on them is stored already.
+fn own_mounts(repository: &Path) -> Vec<u64> {
+    let mounts = repository.canonicalize().and_then(|folder| fuse::mounts_of(&folder));
+    mounts.unwrap_or_default().into_iter().map(|mount| mount.device).collect()
+}
+
+/// Refuses sources that are the repository's own snapshots.
+fn refuse_own(input: &Input, own_mounts: &[u64]) -> Result<(), CliError> {
+    let Input::Paths { base, paths } = input else { return Ok(()) };
+    for path in paths {
+        let whole = base.as_ref().map_or_else(|| path.clone(), |base| base.join(path));
+        let device = whole.symlink_metadata().ok().map(|meta| meta.dev());
+        if device.is_some_and(|device| own_mounts.contains(&device)) {
+            let what = format!(
+                "{} is stored already: it is on a mount of this very repository",
+                whole.display()
+            );
+            let hint = "ingest it into another repository, with -r";
+            return Err(CliError::failed(what).hint(hint));
+        }
+    }
+    Ok(())
+}
+
 fn input(
     options: InputOptions,
     mut paths: Vec<PathBuf>,
     program: Vec<OsString>,
     dry_run: bool,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Input> {
     if let Some(name) = options.command {
-        return command(name, &program, dry_run);
+        return Ok(Input::Stream(stream::of_command(name, &program, dry_run, interrupt)?));
     }
     if let Some(name) = options.stdin {
-        let finish = Box::new(|| Ok(()));
-        let stream = Stream { name: name.into_vec(), reader: Box::new(std::io::stdin()), finish };
-        return Ok(Input::Stream(stream));
+        return Ok(Input::Stream(stream::of_stdin(name, interrupt)));
     }
     // Without --command, what stands after -- are paths that may begin with a dash.
     paths.extend(program.into_iter().map(PathBuf::from));
@@ -300,34 +337,6 @@ fn split_paths(bytes: &[u8]) -> Vec<PathBuf> {
     let end = if bytes.contains(&0) { 0 } else { b'\n' };
     let paths = bytes.split(|&byte| byte == end).filter(|path| !path.is_empty());
     paths.map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))).collect()
-}
-
-fn command(name: OsString, program: &[OsString], dry_run: bool) -> anyhow::Result<Input> {
-    let Some((first, arguments)) = program.split_first() else {
-        return Err(CliError::usage("--command needs a command after --").into());
-    };
-    if dry_run {
-        let (reader, finish) = (Box::new(std::io::empty()), Box::new(|| Ok(())));
-        return Ok(Input::Stream(Stream { name: name.into_vec(), reader, finish }));
-    }
-    let shown = first.display().to_string();
-    let mut child = Command::new(first)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|source| OpError::io(format!("run {shown}"), source))?;
-    let reader = child.stdout.take().context("the command has no output")?;
-    let finish = Box::new(move || ended(child, &shown));
-    Ok(Input::Stream(Stream { name: name.into_vec(), reader: Box::new(reader), finish }))
-}
-
-fn ended(mut child: Child, shown: &str) -> Result<(), String> {
-    match child.wait() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{shown} failed: {status}")),
-        Err(err) => Err(format!("cannot wait for {shown}: {err}")),
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub(crate) struct Init {
     /// Average size of the chunks that files are cut into by content, 4K to 4M; each has a quarter
     /// of it to four times as much. Cannot be changed later
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_chunking)]
+    #[arg(allow_hyphen_values = true)]
     chunk_size: Chunking,
 }
 

@@ -145,6 +145,7 @@ fn list(cx: &mut Context, opened: &Opened) -> anyhow::Result<Exit> {
             Err(err) => damaged.push(err),
         }
     }
+    cx.interrupt.check()?;
     slots.sort_by_key(|slot| (slot.slot.created, slot.slot.id));
     damaged.iter().for_each(show_damage);
     cx.data(|| list_json(&slots, &damaged), || list_text(&slots))?;

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::mount::manual;
 use super::{Cli, completions, man_views};
 
 /// Write the man pages and completions
@@ -125,7 +126,11 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
     }
     match name {
         "icecore" => general_sections(&mut text),
-        "icecore-mount" => sections(&mut text, man_views::MOUNT),
+        "icecore-mount" => {
+            sections(&mut text, man_views::MOUNT);
+            sections(&mut text, manual::MOUNT);
+        }
+        "icecore-umount" => sections(&mut text, manual::UMOUNT),
         _ => {}
     }
     see_also(&mut text, name, all);
@@ -263,13 +268,15 @@ const OUTPUT: &[&str] = &[
      as they are to a pipe or file, and --print0 ends them by NUL instead of a newline.",
 ];
 
-const KEYS: &[&str] =
-    &["An encrypted repository is opened by a passphrase or a key file. A flag says which \
+const KEYS: &[&str] = &[
+    "An encrypted repository is opened by a passphrase or a key file. A flag says which \
      (--key-file, --passphrase-file, --passphrase-command); else the environment does, the first \
      variable that is set of ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE and \
-     ICECORE_PASSPHRASE_COMMAND; else the passphrase is asked for on the terminal. One newline at \
-     the end of a passphrase is cut, an empty one is refused. A key file counts whole and has at \
-     least 16 bytes."];
+     ICECORE_PASSPHRASE_COMMAND; else a credential of the systemd service that is called \
+     icecore.key or icecore.passphrase; else the passphrase is asked for on the terminal. A \
+     passphrase command has two minutes. One newline at the end of a passphrase is cut, an empty one is refused. A key file counts whole and has at \
+     least 16 bytes.",
+];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_REPOSITORY", "The repository, where -r is not given."),
@@ -277,6 +284,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSPHRASE_FILE", "As --passphrase-file."),
     ("ICECORE_KEY_FILE", "As --key-file."),
     ("ICECORE_PASSPHRASE_COMMAND", "As --passphrase-command."),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "Where systemd puts credentials; icecore.key and icecore.passphrase there are keys.",
+    ),
+    ("NOTIFY_SOCKET", "Where mount --foreground tells systemd that it is ready and what it does."),
     ("ICECORE_NEW_PASSPHRASE", "The new passphrase of key add and key passwd."),
     ("ICECORE_CACHE_DIR", "The cache folder, where --cache-dir is not given."),
     (
@@ -309,6 +321,23 @@ mod tests {
     #[test]
     fn definitions_of_the_command_line_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Else clap takes a negative value for an unknown option, and advises to make it a path.
+    #[test]
+    fn numbers_and_sizes_may_begin_with_a_dash_to_be_refused_as_such() {
+        fn check(command: &clap::Command) {
+            let counts = |arg: &&clap::Arg| {
+                let names = arg.get_value_names().unwrap_or_default();
+                names.iter().any(|name| ["N", "SIZE"].contains(&name.as_str()))
+            };
+            for arg in command.get_arguments().filter(counts) {
+                let id = arg.get_id();
+                assert!(arg.is_allow_hyphen_values_set(), "{} {id}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 
     #[test]

@@ -27,10 +27,12 @@ mod secrets;
 mod signals;
 mod snapshots;
 mod stats;
+mod stream;
 mod style;
 mod umount;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +40,7 @@ use clap::{Parser, Subcommand};
 use context::Context;
 pub use exit::Exit;
 use global::GlobalOptions;
+use mount::helper;
 use output::Output;
 use signals::Interrupt;
 
@@ -79,8 +82,33 @@ enum Command {
 /// Runs the command that the arguments of this process name.
 #[must_use]
 pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if helper::is_call(&args) {
+        return helper::exit(main_of_mount(&args));
+    }
     // clap prints usage errors itself and exits with 2, and help with 0.
-    let Cli { global, command } = Cli::parse();
+    start(Cli::parse()).into()
+}
+
+/// The same where mount(8) calls.
+fn main_of_mount(args: &[OsString]) -> Exit {
+    let call = match helper::parse(args) {
+        Ok(call) => call,
+        Err(err) => return error::show(&err.into(), false),
+    };
+    match Cli::try_parse_from(call.args) {
+        Ok(_) if call.fake => Exit::Done,
+        Ok(cli) => start(cli),
+        Err(err) => {
+            // Where standard error is closed, the exit code says it.
+            let _ = err.print();
+            Exit::Usage
+        }
+    }
+}
+
+fn start(cli: Cli) -> Exit {
+    let Cli { global, command } = cli;
     log::start(global.verbose, global.quiet);
     let json = global.json;
     let mut cx = Context { global, out: Output::new(), interrupt: Interrupt::default() };
@@ -88,7 +116,7 @@ pub fn main() -> ExitCode {
         cx.out.finish()?;
         Ok(exit)
     });
-    result.unwrap_or_else(|err| error::show(&err, json)).into()
+    result.unwrap_or_else(|err| error::show(&err, json))
 }
 
 fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {

@@ -9,6 +9,7 @@ use rustix::process;
 pub(crate) struct Priority {
     /// Give way to other programs on the processor, 0 to 19; see nice(1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
+    #[arg(allow_hyphen_values = true)]
     nice: Option<u8>,
 
     /// Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it

@@ -56,6 +56,7 @@ pub(crate) struct Restore {
 
     /// Threads that write [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
 
     #[command(flatten)]

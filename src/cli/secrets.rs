@@ -1,4 +1,5 @@
-//! Where the secret comes from: a flag, else the environment, else the terminal.
+//! Where the secret comes from: a flag, else the environment, else a credential of the systemd
+//! service, else the terminal.
 //!
 //! Bytes are kept in types that wipe them and cannot be printed. A passphrase is any bytes up to
 //! an optional newline at the end; a key file counts whole.
@@ -9,6 +10,8 @@ use std::io::{self, IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -36,9 +39,29 @@ pub(crate) const ENVIRONMENT: [&str; 4] = [
 /// The environment variable of a new passphrase.
 pub(crate) const NEW_PASSPHRASE: &str = "ICECORE_NEW_PASSPHRASE";
 
+/// Credentials of a systemd service that are the secret where neither flag nor variable says
+/// otherwise; systemd.exec(5) puts them into the folder that this variable names.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The credential that is a passphrase.
+pub(crate) const PASSPHRASE_CREDENTIAL: &str = "icecore.passphrase";
+/// The credential that is a key file.
+pub(crate) const KEY_CREDENTIAL: &str = "icecore.key";
+
+/// How long the passphrase command may take; somebody may have to type something for it.
+const COMMAND_MAX: Duration = Duration::from_secs(120);
+
 const WAYS: &str = "give --key-file, --passphrase-file or --passphrase-command, or set \
                     ICECORE_PASSPHRASE, ICECORE_PASSPHRASE_FILE, ICECORE_KEY_FILE or \
                     ICECORE_PASSPHRASE_COMMAND";
+
+/// What a key file is wanted for, which decides what helps where it is missing.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    /// It opens a repository that exists: only one of its own does.
+    Open,
+    /// It will open one: any that is made now.
+    Make,
+}
 
 /// The secret that opens a repository; `None` where there is none and nobody to ask.
 pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Result<Option<Secret>> {
@@ -54,7 +77,7 @@ pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Resul
 
 /// The secret of a new repository.
 pub(crate) fn initial(options: &SecretOptions) -> anyhow::Result<Secret> {
-    match stated(options)? {
+    match stated_for(options, Use::Make)? {
         Some(secret) => Ok(secret),
         None if can_ask() => ask_twice("passphrase of the new repository: "),
         None => Err(CliError::usage("no key for the new repository")
@@ -69,7 +92,7 @@ pub(crate) fn new(
     passphrase_file: Option<&Path>,
 ) -> anyhow::Result<Secret> {
     if let Some(path) = key_file {
-        return read_key_file(path);
+        return read_key_file(path, Use::Make);
     }
     if let Some(path) = passphrase_file {
         return read_passphrase_file(path);
@@ -112,14 +135,18 @@ pub(crate) fn from_pipe(bytes: &[u8]) -> Option<Secret> {
     }
 }
 
-/// The secret that flags or the environment name; flags go first.
+/// The secret of a repository that exists, as flags or the environment name it; flags go first.
 pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+    stated_for(options, Use::Open)
+}
+
+fn stated_for(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secret>> {
     if options.given() > 1 {
         let what = "give one of --key-file, --passphrase-file and --passphrase-command";
         return Err(CliError::usage(what).into());
     }
     if let Some(path) = &options.key_file {
-        return read_key_file(path).map(Some);
+        return read_key_file(path, usage).map(Some);
     }
     if let Some(path) = &options.passphrase_file {
         return read_passphrase_file(path).map(Some);
@@ -130,25 +157,37 @@ pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> 
     let Some((name, value)) =
         ENVIRONMENT.iter().find_map(|&name| Some((name, std::env::var_os(name)?)))
     else {
-        return Ok(None);
+        return credential(usage);
     };
     let secret = match name {
         "ICECORE_PASSPHRASE" => checked_passphrase(value.into_vec(), name),
         "ICECORE_PASSPHRASE_FILE" => read_passphrase_file(&PathBuf::from(value)),
-        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value)),
+        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value), usage),
         _ => run(&value),
     };
     secret.map(Some)
 }
 
-fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
+impl Use {
+    /// What to do about a key file that is missing or none.
+    fn hint(self, path: &Path) -> String {
+        match self {
+            Self::Open => "name the file that the repository was made with, or that `icecore key \
+                           add` was given; a new one opens nothing"
+                .into(),
+            Self::Make => format!("`head -c 32 /dev/urandom > {}` makes one", path.display()),
+        }
+    }
+}
+
+fn read_key_file(path: &Path, usage: Use) -> anyhow::Result<Secret> {
     let mut bytes = read_capped(path, "key file").map_err(|err| {
         let missing = err
             .downcast_ref::<io::Error>()
             .is_some_and(|err| err.kind() == io::ErrorKind::NotFound);
         if missing {
-            let hint = format!("head -c 32 /dev/urandom > {}", path.display());
-            CliError::failed(format!("no key file {}", path.display())).hint(hint).into()
+            let what = format!("no key file {}", path.display());
+            CliError::failed(what).hint(usage.hint(path)).into()
         } else {
             err
         }
@@ -159,7 +198,7 @@ fn read_key_file(path: &Path) -> anyhow::Result<Secret> {
             path.display(),
             bytes.len()
         );
-        return Err(CliError::failed(what).hint("head -c 32 /dev/urandom makes a good one").into());
+        return Err(CliError::failed(what).hint(usage.hint(path)).into());
     }
     Ok(Secret::KeyFile(SecretSlice::from(std::mem::take(&mut *bytes))))
 }
@@ -181,21 +220,57 @@ fn read_capped(path: &Path, what: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// The secret that systemd hands to this service, if it does.
+fn credential(usage: Use) -> anyhow::Result<Option<Secret>> {
+    let Some(folder) = std::env::var_os(CREDENTIALS).map(PathBuf::from) else { return Ok(None) };
+    let there = |name| Some(folder.join(name)).filter(|path: &PathBuf| path.exists());
+    if let Some(path) = there(KEY_CREDENTIAL) {
+        return read_key_file(&path, usage).map(Some);
+    }
+    there(PASSPHRASE_CREDENTIAL).map(|path| read_passphrase_file(&path)).transpose()
+}
+
 /// Runs a command by sh; it may talk to the terminal, its standard output is the passphrase.
 fn run(command: &OsStr) -> anyhow::Result<Secret> {
-    let output = Command::new("/bin/sh")
+    run_within(command, COMMAND_MAX)
+}
+
+fn run_within(command: &OsStr, max: Duration) -> anyhow::Result<Secret> {
+    let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)
         .stdin(Stdio::inherit())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .context("cannot run the passphrase command")?;
-    let bytes = Zeroizing::new(output.stdout);
-    if !output.status.success() {
-        let what = format!("the passphrase command failed: {}", output.status);
+    let stdout = child.stdout.take().context("the passphrase command has no output")?;
+    let (sender, output) = mpsc::channel();
+    // Whoever inherits the pipe may keep it open, so it is read where nobody waits for it.
+    std::thread::spawn(move || {
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = stdout.take(SECRET_MAX + 1).read_to_end(&mut bytes);
+        sender.send(read.map(|_| bytes))
+    });
+    let Ok(read) = output.recv_timeout(max) else {
+        // What it started may go on; nobody waits for that either.
+        let _ = child.kill();
+        let what = format!("the passphrase command has not ended within {} s", max.as_secs());
+        let hint = "run it by hand to see what it waits for";
+        return Err(CliError::failed(what).hint(hint).into());
+    };
+    let mut bytes = read.context("cannot read what the passphrase command prints")?;
+    if bytes.len() as u64 > SECRET_MAX {
+        let _ = child.kill();
+        let what = format!("the passphrase command prints more than {SECRET_MAX} bytes");
         return Err(CliError::failed(what).into());
     }
-    checked_passphrase(bytes.to_vec(), "the passphrase command's output")
+    let status = child.wait().context("cannot wait for the passphrase command")?;
+    if !status.success() {
+        let what = format!("the passphrase command failed: {status}");
+        return Err(CliError::failed(what).into());
+    }
+    checked_passphrase(std::mem::take(&mut *bytes), "the passphrase command's output")
 }
 
 /// Cuts one newline (or CR LF) from the end and refuses what is empty then.
@@ -308,15 +383,34 @@ mod tests {
     }
 
     #[test]
+    fn a_passphrase_command_that_hangs_or_floods_is_an_error() {
+        let run = |command: &str, max| run_within(OsStr::new(command), max);
+        let failed = |result: anyhow::Result<Secret>| match result {
+            Ok(_) => panic!("it gave a passphrase"),
+            Err(err) => err.to_string(),
+        };
+        let hangs = failed(run("echo half; exec sleep 600", Duration::from_millis(50)));
+        assert_eq!(hangs, "the passphrase command has not ended within 0 s");
+        let floods = failed(run("exec yes", COMMAND_MAX));
+        assert!(floods.starts_with("the passphrase command prints more than "), "{floods}");
+        let fails = failed(run("echo x; exit 3", COMMAND_MAX));
+        assert_eq!(fails, "the passphrase command failed: exit status: 3");
+        assert!(matches!(
+            run("echo secret", COMMAND_MAX),
+            Ok(Secret::Passphrase(text)) if text.expose_secret() == b"secret"
+        ));
+    }
+
+    #[test]
     fn short_and_endless_key_files_are_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [7; KEY_FILE_MIN - 1]).unwrap();
-        assert!(read_key_file(file.path()).is_err());
+        assert!(read_key_file(file.path(), Use::Open).is_err());
         std::fs::write(file.path(), [b'\n'; KEY_FILE_MIN]).unwrap();
         assert!(matches!(
-            read_key_file(file.path()),
+            read_key_file(file.path(), Use::Open),
             Ok(Secret::KeyFile(bytes)) if bytes.expose_secret().len() == KEY_FILE_MIN
         ));
-        assert!(read_key_file(Path::new("/dev/zero")).is_err());
+        assert!(read_key_file(Path::new("/dev/zero"), Use::Make).is_err());
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Snapshots {
 }
 
 /// Which snapshots count.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which snapshots count")]
 pub(crate) struct FilterOptions {
     /// Only snapshots of this host
@@ -58,12 +58,22 @@ impl FilterOptions {
         let Self { host, tags, source } = self;
         SnapshotFilter { host, tags, source: source.map(as_recorded) }
     }
+
+    /// The same as arguments.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let host = self.host.iter().map(|host| ("--host", host.into()));
+        let tags = self.tags.iter().map(|tag| ("--tag", tag.into()));
+        let source = self.source.iter().map(|source| ("--source", source.clone()));
+        let all = host.chain(tags).chain(source);
+        all.flat_map(|(option, value)| [option.into(), value]).collect()
+    }
 }
 
 impl Snapshots {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
         let list = chosen(&repo, &self.names, &self.filter.filter())?;
+        cx.interrupt.check()?;
         list.damaged.iter().for_each(show_damage);
         cx.data(|| list_json(&list), || list_text(&list.snapshots))?;
         Ok(if list.damaged.is_empty() { Exit::Done } else { Exit::Damage })

@@ -43,7 +43,7 @@ impl Stats {
             let totals = totals(&at);
             let mut counter = ClassCounter::new(&repo, cx.interrupt.flag());
             let classes = counter.count(&at.node)?;
-            let damaged = counter.damaged;
+            let damaged = counter.into_damaged();
             damaged.iter().for_each(show_damage);
             cx.data(
                 || snapshot_json(&at, &totals, &classes),

@@ -6,8 +6,9 @@ use crate::ops::verify::{self, VerifyOptions};
 use crate::report::verify as report;
 
 use super::context::Context;
-use super::error::talk_error;
+use super::error::{MEND, talk_error};
 use super::exit::Exit;
+use super::progress::talk;
 
 /// Prove that what is stored can be read
 ///
@@ -15,6 +16,11 @@ use super::exit::Exit;
 /// has a place. With --read-data every stored byte is read and compared with its checksum as well.
 /// No damage hides another: all that is wrong is listed, by object, and what it costs by snapshot
 /// and path. Exit code 4 where anything is.
+///
+/// An ingest takes the packs that are there for whole. So that it stores again what a damaged one
+/// held, as far as the sources still have it, move the pack's file out of the repository, keep it,
+/// and run `icecore ingest --force` for the same sources. All snapshots use what is stored then;
+/// the pack goes on being named as missing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -27,6 +33,7 @@ pub(crate) struct Verify {
 
     /// Threads that read [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
 }
 
@@ -41,6 +48,9 @@ impl Verify {
         let done = done?;
         if !cx.global.json {
             report::damage(&done).iter().for_each(|line| talk_error(line));
+            if done.damaged_packs {
+                talk(&format!("  hint: {MEND}"));
+            }
         }
         cx.report(|| report::json(&done), || report::text(&done))?;
         Ok(if done.is_clean() { Exit::Done } else { Exit::Damage })

@@ -25,6 +25,7 @@ use fuser::{
 use super::convert::{self, GENERATION};
 use super::error::errno;
 use crate::format::limits;
+use crate::sync::first_said;
 use crate::vfs::{Ino, Lifetime, Listing, Seek, Vfs, VfsError};
 
 /// Bytes that the kernel may read ahead of a reader.
@@ -69,9 +70,12 @@ fn guarded(question: &str, answer: impl FnOnce()) {
     }
 }
 
-/// The errno of a failure, after logging what an administrator must know of.
+/// The errno of a failure, after logging what an administrator must know of: each damaged or
+/// missing object once.
 fn failed(question: &str, ino: INodeNo, err: &VfsError) -> Errno {
-    if let VfsError::Io { source, .. } = err {
+    if let VfsError::Io { source, .. } = err
+        && first_said(&source.object())
+    {
         tracing::error!("{question} of inode {:#x} failed: {err}: {}", ino.0, chain(source));
     }
     errno(err)

@@ -48,7 +48,7 @@ fn failed<T>(action: &'static str) -> impl FnOnce(io::Error) -> Result<T> {
 
 /// Starts this program again with `args`, gives it `secret`, and waits until it is ready or gone.
 /// It does not get the environment variables `hidden`, those that state secrets: it would show
-/// them in `/proc` for as long as it serves.
+/// them in `/proc` for as long as it serves. `started` gets its process id while it is waited for.
 ///
 /// The child must call [`Background::begin`] and later [`Background::ready`]. Paths in `args` must
 /// be absolute where they are used after that.
@@ -59,10 +59,12 @@ pub fn launch<'a>(
     args: impl IntoIterator<Item = OsString>,
     secret: &[u8],
     hidden: impl IntoIterator<Item = &'a str>,
+    started: impl FnOnce(u32),
 ) -> Result<Launched> {
     let mut command = Command::new("/proc/self/exe");
     command
-        .arg0(std::env::args_os().next().unwrap_or_else(|| "icecore".into()))
+        // Not this process's own name, which may be the one that mount(8) calls.
+        .arg0("icecore")
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -70,6 +72,7 @@ pub fn launch<'a>(
         command.env_remove(name);
     }
     let mut child = command.spawn().or_else(failed("start the background process"))?;
+    started(child.id());
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(secret) {
             // It ended early and says why itself.
@@ -100,14 +103,11 @@ fn said_ready(child: &mut Child) -> bool {
 pub struct Background(());
 
 impl Background {
-    /// Leaves the parent's session and takes the secret from stdin.
+    /// Takes the secret from stdin.
     ///
     /// # Errors
-    /// Where stdin cannot be read. That the process leads a session already is none.
+    /// Where stdin cannot be read.
     pub fn begin() -> Result<(Self, Zeroizing<Vec<u8>>)> {
-        if let Err(err) = rustix::process::setsid() {
-            tracing::debug!("still in the session of the parent: {err}");
-        }
         let mut secret = Zeroizing::new(Vec::new());
         let read = io::stdin().lock().take(SECRET_MAX).read_to_end(&mut secret);
         read.or_else(failed("read the key from the starting process"))?;
@@ -116,6 +116,10 @@ impl Background {
 
     /// Tells the parent that the mount can be used, and lets go of all it had from it. What is
     /// written to stdout and stderr from then on goes to the end of `log`, or nowhere.
+    ///
+    /// Only here it leaves the parent's session. A mountpoint of autofs(5) is open to the process
+    /// group of automount(8) alone while it is being mounted: any other that looks at it waits for
+    /// the mount, and so would this one for itself.
     ///
     /// # Errors
     /// Where the log cannot be opened; then the parent was told nothing and the caller must end.
@@ -127,6 +131,9 @@ impl Background {
         };
         let sink = sink.or_else(failed("open the log file"))?;
         let nothing = File::open("/dev/null").or_else(failed("open /dev/null"))?;
+        if let Err(err) = rustix::process::setsid() {
+            tracing::debug!("still in the session of the parent: {err}");
+        }
         std::env::set_current_dir("/").or_else(failed("change to /"))?;
         let mut stdout = io::stdout().lock();
         let told = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());

@@ -32,8 +32,12 @@ impl Drop for Watch {
     }
 }
 
-/// Watches for snapshots as long as the result lives; `None` where that cannot be done.
+/// Watches for snapshots as long as the result lives; `None` where that cannot be done, or where
+/// one snapshot is shown whatever comes.
 pub(super) fn watch(vfs: &Arc<Vfs>) -> Option<Watch> {
+    if !vfs.follows() {
+        return None;
+    }
     let folder = vfs.repository().folder_path(Folder::Snapshots)?;
     match start(&folder, Arc::clone(vfs)) {
         Ok(watch) => Some(watch),

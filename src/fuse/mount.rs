@@ -9,24 +9,45 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use super::adapter::{Adapter, READAHEAD};
 use super::error::{FuseError, Result};
 use super::live::{Watch, watch};
-use super::table::{FS_TYPE, mounted_on};
+use super::table::{FS_TYPE, SOURCE, mounted_on};
 use super::umount::{Readers, umount};
 use crate::repo::Repository;
-use crate::vfs::{Vfs, VfsOptions};
+use crate::vfs::{ShowOwner, Start, Vfs, VfsOptions};
 
 /// How a repository is to be mounted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct MountOptions {
     /// Other users may look as well, as far as modes and ACLs let them. Who is not root needs
     /// `user_allow_other` in /etc/fuse.conf.
     pub allow_other: bool,
+    /// Programs cannot be run from it.
+    pub no_exec: bool,
     /// Threads that answer the kernel.
     pub threads: usize,
+    /// What the table of mounts shows as its source; the repository's place where it is absent.
+    pub source_name: Option<String>,
+    /// Owner of the directories that no snapshot holds; who mounts where it is absent.
+    pub uid: Option<u32>,
+    /// Their group.
+    pub gid: Option<u32>,
+    /// What is shown at the root: all snapshots, or a directory of one.
+    pub start: Option<Start>,
+    /// Whom entries of snapshots are shown to belong to.
+    pub owners: Option<Arc<dyn ShowOwner>>,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, threads: 4 }
+        Self {
+            allow_other: false,
+            no_exec: false,
+            threads: 4,
+            source_name: None,
+            uid: None,
+            gid: None,
+            start: None,
+            owners: None,
+        }
     }
 }
 
@@ -45,32 +66,67 @@ pub struct Unmounter {
     mountpoint: PathBuf,
 }
 
+/// All that can be done before the kernel is asked: what takes time, and may be stopped without a
+/// trace.
+#[derive(Debug)]
+pub struct Prepared {
+    mountpoint: PathBuf,
+    vfs: Arc<Vfs>,
+    config: Config,
+}
+
 /// Mounts all snapshots of a repository. When this returns, the mount can be used.
 ///
 /// # Errors
-/// Where the mountpoint does not exist, is no directory, is taken by another mount of icecore, or
-/// lies in the repository (or the repository in it); and where the kernel refuses.
+/// As [`prepare`] and [`Prepared::mount`].
 pub fn mount(repo: Arc<Repository>, mountpoint: &Path, options: MountOptions) -> Result<Mounted> {
-    let location = repo.location();
-    let mountpoint = check(mountpoint, &location)?;
-    let owner = VfsOptions {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        ..VfsOptions::default()
-    };
-    let vfs = Arc::new(Vfs::new(repo, owner)?);
-    let config = config(&location, options);
-    let session = Session::new(Adapter::new(Arc::clone(&vfs)), &mountpoint, &config)
-        .and_then(Session::spawn)
-        .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
-    raise_readahead(&mountpoint);
-    let _watch = watch(&vfs);
-    Ok(Mounted { mountpoint, session, vfs, _watch })
+    prepare(repo, mountpoint, options)?.mount()
 }
 
-fn config(location: &str, options: MountOptions) -> Config {
+/// Looks at the mountpoint and reads the snapshots.
+///
+/// # Errors
+/// Where the mountpoint does not exist, is no directory, is taken by another mount of icecore, or
+/// lies in the repository (or the repository in it).
+pub fn prepare(
+    repo: Arc<Repository>,
+    mountpoint: &Path,
+    options: MountOptions,
+) -> Result<Prepared> {
+    let location = repo.location();
+    let mountpoint = check(mountpoint, &location)?;
+    let config = config(&location, &options);
+    let MountOptions { uid, gid, start, owners, .. } = options;
+    let options = VfsOptions {
+        uid: uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+        gid: gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        start,
+        owners,
+        ..VfsOptions::default()
+    };
+    let vfs = Arc::new(Vfs::new(repo, options)?);
+    Ok(Prepared { mountpoint, vfs, config })
+}
+
+impl Prepared {
+    /// Mounts. When this returns, the mount can be used.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn mount(self) -> Result<Mounted> {
+        let Self { mountpoint, vfs, config } = self;
+        let session = Session::new(Adapter::new(Arc::clone(&vfs)), &mountpoint, &config)
+            .and_then(Session::spawn)
+            .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
+        raise_readahead(&mountpoint);
+        let _watch = watch(&vfs);
+        Ok(Mounted { mountpoint, session, vfs, _watch })
+    }
+}
+
+fn config(location: &str, options: &MountOptions) -> Config {
     let mut config = Config::default();
-    let mut name = format!("icecore:{location}");
+    let mut name = options.source_name.clone().unwrap_or_else(|| format!("{SOURCE}{location}"));
     if !rustix::process::geteuid().is_root() {
         // fusermount3 takes all options in one string.
         name = name.replace('\\', "\\\\").replace(',', "\\,");
@@ -85,6 +141,7 @@ fn config(location: &str, options: MountOptions) -> Config {
         // Not `MountOption::Subtype`: fuser drops that one where it mounts by system call.
         MountOption::CUSTOM("subtype=icecore".into()),
     ];
+    config.mount_options.extend(options.no_exec.then_some(MountOption::NoExec));
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(options.threads.max(1));
     config

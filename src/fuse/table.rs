@@ -8,6 +8,9 @@ use std::{fs, io};
 /// The file system type that `/proc/self/mountinfo` shows for our mounts.
 pub(super) const FS_TYPE: &str = "fuse.icecore";
 
+/// What the sources of our mounts begin with in the table, unless they were named otherwise.
+pub(super) const SOURCE: &str = "icecore:";
+
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MountLine {
@@ -21,11 +24,44 @@ pub(super) struct MountLine {
 /// The topmost mount on exactly `mountpoint`, an absolute path without links. The path itself is
 /// not touched, so this works for mounts whose process is dead or hangs.
 pub(super) fn mounted_on(mountpoint: &Path) -> io::Result<Option<MountLine>> {
+    Ok(lines()?.into_iter().rfind(|line| line.mountpoint == mountpoint))
+}
+
+/// Everything that is mounted below `mountpoint`.
+pub(super) fn below(mountpoint: &Path) -> io::Result<Vec<PathBuf>> {
+    let points = lines()?.into_iter().map(|line| line.mountpoint);
+    Ok(points.filter(|point| point != mountpoint && point.starts_with(mountpoint)).collect())
+}
+
+/// A mount of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryMount {
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// `st_dev` of all that is on it.
+    pub device: u64,
+}
+
+/// Where the repository in the folder `location` is mounted on this machine, by whomever.
+///
+/// # Errors
+/// Where `/proc` cannot be read.
+pub fn mounts_of(location: &Path) -> io::Result<Vec<RepositoryMount>> {
+    let same = |line: &MountLine| {
+        let source = Path::new(line.source.strip_prefix(SOURCE).unwrap_or(&line.source));
+        line.fs_type == FS_TYPE && source.canonicalize().is_ok_and(|source| source == location)
+    };
+    let mounts = lines()?.into_iter().filter(same).filter_map(|line| {
+        let (major, minor) = line.device.split_once(':')?;
+        let device = rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?);
+        Some(RepositoryMount { mountpoint: line.mountpoint, device })
+    });
+    Ok(mounts.collect())
+}
+
+fn lines() -> io::Result<Vec<MountLine>> {
     let table = fs::read("/proc/self/mountinfo")?;
-    Ok(table
-        .split(|&byte| byte == b'\n')
-        .filter_map(parse)
-        .rfind(|line| line.mountpoint == mountpoint))
+    Ok(table.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
 /// Reads a line as proc_pid_mountinfo(5) lays it out; `None` where it is none.

@@ -3,12 +3,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::error::{FuseError, Result};
 use super::table::{FS_TYPE, mounted_on};
+use super::users::{Users, users};
+
+/// Pause between two tries: nothing tells when a mount is no longer used.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What to do about those who still use the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,34 @@ pub fn umount(mountpoint: &Path, readers: Readers) -> Result<()> {
         };
     }
     by_helper(mountpoint, readers)
+}
+
+/// The same once nobody uses it, within `wait`; `busy` is told at the first refusal who does.
+///
+/// # Errors
+/// As [`umount`]; [`FuseError::Busy`] where someone uses it to the end.
+pub fn umount_within(
+    mountpoint: &Path,
+    wait: Duration,
+    busy: &mut dyn FnMut(&Users),
+) -> Result<()> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        let refused = match umount(mountpoint, Readers::Respect) {
+            Err(FuseError::Busy { mountpoint }) => mountpoint,
+            result => return result,
+        };
+        let left = wait.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Err(FuseError::Busy { mountpoint: refused });
+        }
+        if !told {
+            told = true;
+            busy(&users(&refused).unwrap_or_default());
+        }
+        std::thread::sleep(left.min(RETRY));
+    }
 }
 
 fn by_helper(mountpoint: PathBuf, readers: Readers) -> Result<()> {

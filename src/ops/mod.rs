@@ -8,6 +8,7 @@ mod error;
 pub mod find;
 pub mod ingest;
 pub mod ls;
+mod pages;
 pub mod path;
 pub mod restore;
 pub mod stats;

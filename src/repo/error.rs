@@ -1,7 +1,7 @@
 //! What can go wrong with a repository. Every variant names the object it is about.
 
 use crate::codec::CodecError;
-use crate::format::{ChunkId, Malformed, ObjectKey, SnapshotId};
+use crate::format::{ChunkId, Folder, Malformed, ObjectKey, SnapshotId};
 use crate::storage::StorageError;
 
 /// Errors of the repository layer.
@@ -170,6 +170,32 @@ impl RepoError {
         Self::Corrupt { object: object.to_string(), what: what.into() }
     }
 
+    /// What is damaged, missing or refused, with the place in it where that is known; not what
+    /// needs it. Empty where it is no object.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Self::Storage(err) => err.object(),
+            Self::Corrupt { object, .. }
+            | Self::Newer { object, .. }
+            | Self::Unknown { object, .. }
+            | Self::TooLarge { object, .. } => object.clone(),
+            Self::ChunkMissing { chunk } => format!("chunk {chunk}"),
+            Self::Base { cause, .. } => cause.object(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether it is a pack that is damaged or missing.
+    #[must_use]
+    pub fn is_about_pack(&self) -> bool {
+        let object = self.object();
+        let in_folder = |folder: Folder| {
+            object.strip_prefix(folder.name()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.is_damage() && [Folder::Data, Folder::Meta].into_iter().any(in_folder)
+    }
+
     /// Whether a later icecore wrote what this build cannot read.
     #[must_use]
     pub fn is_newer(&self) -> bool {
@@ -222,5 +248,33 @@ pub(crate) trait InObject<T> {
 impl<T> InObject<T> for Result<T, Malformed> {
     fn in_object(self, object: &ObjectKey) -> Result<T> {
         self.map_err(|err| RepoError::malformed(object, err))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{PackId, PackKind};
+
+    #[test]
+    fn an_error_is_about_what_is_wrong_not_about_what_needs_it() {
+        let pack = ObjectKey::Pack(PackKind::Data, PackId([7; 32]));
+        let missing = RepoError::Storage(StorageError::NotFound { object: pack });
+        assert!(missing.is_about_pack());
+        let cause = Box::new(missing);
+        let base = ChunkId([1; 32]);
+        let needs = RepoError::Base { object: "meta/1".into(), base, cause };
+        assert_eq!(needs.object(), pack.to_string());
+        assert!(needs.is_about_pack());
+        let damaged = RepoError::corrupt(format!("{pack} (block at offset 64)"), "odd");
+        assert!(damaged.is_about_pack());
+        for other in [
+            RepoError::corrupt("config", "odd"),
+            RepoError::corrupt("database", "odd"),
+            RepoError::ChunkMissing { chunk: base },
+            RepoError::Newer { object: pack.to_string(), found: 2, supported: 1 },
+        ] {
+            assert!(!other.is_about_pack(), "{other}");
+        }
     }
 }

@@ -43,7 +43,7 @@ pub use pages::PageWriter;
 pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
-pub use verify::{IndexCheck, PackCheck, StoredPack};
+pub use verify::{IndexCheck, PACK_MISSING, PackCheck, StoredPack};
 pub(crate) use weighted::WeightedLru;
 
 use crate::codec::aead::{MasterKey, SubKey};
@@ -266,6 +266,12 @@ impl Repository {
     /// One page of a directory.
     pub fn page(&self, id: &ChunkId) -> Result<Page> {
         self.trees.page(id)
+    }
+
+    /// The one tree page whose id is not below `first` and `fits`; ids that fit begin with at least
+    /// the first 24 bits of it. `None` where there is none, or more than one. Reads the index only.
+    pub fn only_page(&self, first: &ChunkId, fits: impl Fn(&ChunkId) -> bool) -> Option<ChunkId> {
+        self.index().only_page(first, fits)
     }
 
     /// One page on the way down a directory: it must keep what the pages above it promise.

@@ -20,7 +20,7 @@ use crate::format::{
     Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
     SnapshotId, Time, limits,
 };
-use crate::sync::{Permit, Permits, lock};
+use crate::sync::{Permit, Permits, first_said, lock};
 use crate::units::chain;
 
 use super::Repository;
@@ -141,7 +141,10 @@ impl<'r> Session<'r> {
         let unindexed_packs = named < there.len();
         missing.retain(|pack| there.get(&pack.id) != Some(&pack.stored_len));
         for pack in &missing {
-            tracing::error!("pack {} is not there whole; what it held is written again", pack.id);
+            let object = ObjectKey::Pack(pack.kind, pack.id).to_string();
+            if first_said(&object) {
+                tracing::error!("{object} is not there whole; what it held is written again");
+            }
         }
         Ok((missing.into_iter().map(|pack| pack.id).collect(), unindexed_packs))
     }

@@ -14,6 +14,9 @@ use super::error::{InObject, RepoError, Result};
 use super::index;
 use super::pack::{OpenedBlock, read_footer, records};
 
+/// What is said of a pack that is not there.
+pub const PACK_MISSING: &str = "is missing, and the index refers to it";
+
 /// A stored pack as the storage lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredPack {
@@ -38,6 +41,9 @@ pub struct PackCheck {
     pub unindexed: u64,
     /// Chunks of blocks that cannot be read from this pack.
     pub unreadable: Vec<ChunkId>,
+    /// Whether its blocks were not looked at, though they should have been: nothing says where they
+    /// are. Any of them may be damaged.
+    pub unseen: bool,
     /// Everything that is wrong with it.
     pub errors: Vec<RepoError>,
 }
@@ -104,7 +110,7 @@ impl Repository {
             let pack = pack.map_err(malformed)?;
             let pack_object = ObjectKey::Pack(pack.kind, pack.id);
             let what = match packs.get(&pack.id) {
-                None => "is missing, and the index refers to it".to_owned(),
+                None => PACK_MISSING.to_owned(),
                 Some(&len) if len != pack.stored_len => {
                     format!("has {len} bytes, the index says {}", pack.stored_len)
                 }
@@ -165,6 +171,7 @@ impl Repository {
         let mut check = PackCheck { bytes: pack.len, ..PackCheck::default() };
         if let Err(err) = self.try_check_data(pack, &mut check) {
             check.errors.push(err);
+            check.unseen = true;
         }
         check
     }
@@ -213,7 +220,7 @@ impl Repository {
                 found.filter(|(bytes, _)| self.vault().id(pack.kind, bytes) == chunk.id)
             else {
                 let id = chunk.id;
-                let what = format!("chunk {id} does not have the content its id states");
+                let what = format!("chunk {id} does not have the content that its id states");
                 return Err(opened.corrupt(what));
             };
             rest = after;

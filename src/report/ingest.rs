@@ -17,13 +17,14 @@ pub fn json(report: &IngestReport) -> Value {
         "files_new": report.files_new,
         "files_changed": report.files_changed,
         "files_unchanged": report.files_unchanged,
+        "files_failed": report.files_failed,
         "directories": report.directories,
         "others": report.others,
         "excluded": report.excluded,
         "bytes": report.bytes,
         "bytes_read": report.bytes_read,
         "added": { "chunks": added.chunks, "plain": added.plain, "stored": added.stored },
-        "partial": report.troubles_count > 0,
+        "partial": report.snapshot.is_some() && report.troubles_count > 0,
         "troubles_count": report.troubles_count,
         "troubles": as_json::troubles(&report.troubles),
         "duration": report.duration.as_secs_f64(),
@@ -56,6 +57,7 @@ pub fn text(report: &IngestReport) -> String {
                 number(report.files_unchanged)
             ),
         ),
+        ("not read", some(report.files_failed, "file")),
         ("directories", number(report.directories)),
         ("others", if report.others == 0 { String::new() } else { number(report.others) }),
         ("left out", some(report.excluded, "entry")),
@@ -66,8 +68,34 @@ pub fn text(report: &IngestReport) -> String {
             "troubles",
             match report.troubles_count {
                 0 => String::new(),
+                count if report.snapshot.is_none() => number(count),
                 count => format!("{}; the snapshot is partial", number(count)),
             },
         ),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::SnapshotId;
+
+    #[test]
+    fn files_that_were_not_read_are_their_own_line() {
+        let report = IngestReport { files_new: 2, ..IngestReport::default() };
+        assert!(text(&report).contains("2: 2 new, 0 changed, 0 unchanged"));
+        assert!(!text(&report).contains("not read"));
+        let failed = IngestReport { files_failed: 1, ..report };
+        assert!(text(&failed).contains("2: 2 new, 0 changed, 0 unchanged"));
+        assert!(text(&failed).contains("not read     1 file\n"), "{}", text(&failed));
+    }
+
+    #[test]
+    fn a_dry_run_makes_no_partial_snapshot() {
+        let dry = IngestReport { troubles_count: 2, ..IngestReport::default() };
+        assert!(text(&dry).contains("troubles"));
+        assert!(!text(&dry).contains("partial"), "{}", text(&dry));
+        let snapshot = Some(SnapshotId([1; 16]));
+        assert!(text(&IngestReport { snapshot, ..dry }).contains("; the snapshot is partial"));
+    }
 }

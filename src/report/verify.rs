@@ -29,7 +29,7 @@ pub fn damage(report: &VerifyReport) -> Vec<String> {
     let mut lines = Vec::new();
     for damaged in report.damaged.iter().take(LINES_MAX) {
         lines.push(match damaged.object.as_str() {
-            "" => damaged.what.clone(),
+            object if damaged.what.contains(object) => damaged.what.clone(),
             object => format!("{object}: {}", damaged.what),
         });
     }

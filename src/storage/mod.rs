@@ -91,6 +91,20 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// What it is about: an object, or where there is none a folder or the storage.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Self::NotFound { object }
+            | Self::AlreadyExists { object }
+            | Self::Short { object, .. }
+            | Self::TooLong { object, .. }
+            | Self::Full { object, .. } => object.to_string(),
+            Self::Io { what, .. } => what.clone(),
+            Self::Poisoned { location } => location.clone(),
+        }
+    }
+
     /// Whether the object simply is not there.
     #[must_use]
     pub const fn is_not_found(&self) -> bool {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::format::{ChunkId, limits};
 use crate::repo::NodeRef;
 
+use super::attic::{Attic, Gone};
 use super::snapshots::SnapshotRoot;
 use super::table::{Same, Table};
 use super::views::View;
@@ -112,6 +113,31 @@ fn leading_bits(bytes: &[u8; 32], bits: u32) -> u64 {
     first >> (u64::BITS - bits)
 }
 
+/// What the number of a snapshot's root is made of.
+fn of_snapshot(snapshot: &SnapshotRoot) -> u64 {
+    hash(&[b"snapshot", snapshot.id.as_bytes()])
+}
+
+/// Whether a number is that of a snapshot's root.
+pub(super) fn is_snapshot(ino: Ino, snapshot: &SnapshotRoot) -> bool {
+    ino.class() == Some(Class::Directory) && ino.payload() == of_snapshot(snapshot)
+}
+
+/// The lowest id of a page whose files have this key.
+pub(super) fn lowest_page(key: u64) -> ChunkId {
+    let first = key << (u64::BITS - PAGE_BITS);
+    let mut id = [0; 32];
+    for (byte, shift) in id.iter_mut().zip((0..u64::BITS).step_by(8).rev()) {
+        *byte = (first >> shift) as u8;
+    }
+    ChunkId(id)
+}
+
+/// Whether the files of a page have this key.
+pub(super) fn has_key(page: &ChunkId, key: u64) -> bool {
+    leading_bits(page.as_bytes(), PAGE_BITS) == key
+}
+
 /// A node's place in a tree page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -172,6 +198,7 @@ pub(super) struct Inodes {
     directories: Table<Directory>,
     links: Table<Link>,
     views: Table<View>,
+    gone: Attic,
 }
 
 impl Inodes {
@@ -181,6 +208,7 @@ impl Inodes {
             directories: Table::new(PAYLOAD_BITS),
             links: Table::new(PAYLOAD_BITS),
             views: Table::new(PAYLOAD_BITS),
+            gone: Attic::new(),
         }
     }
 
@@ -193,7 +221,7 @@ impl Inodes {
     /// The number of the directory that goes by `name` in its parent.
     pub(super) fn hold_directory(&self, name: &[u8], directory: Directory) -> Ino {
         let wish = match directory.place {
-            None => hash(&[b"snapshot", directory.snapshot.id.as_bytes()]),
+            None => of_snapshot(&directory.snapshot),
             Some(_) => hash(&[b"directory", &directory.parent.0.to_le_bytes(), name]),
         };
         let (number, _) = self.directories.hold(wish, directory);
@@ -232,12 +260,23 @@ impl Inodes {
     /// Takes back look-ups of a number.
     pub(super) fn forget(&self, ino: Ino, lookups: u64) {
         match ino.class() {
-            Some(Class::File { key, .. }) => self.pages.forget(key, lookups),
-            Some(Class::Directory) => self.directories.forget(ino.payload(), lookups),
-            Some(Class::Link) => self.links.forget(ino.payload(), lookups),
-            Some(Class::View) => self.views.forget(ino.payload(), lookups),
+            Some(Class::File { key, .. }) => drop(self.pages.forget(key, lookups)),
+            Some(Class::Directory) => {
+                let gone = self.directories.forget(ino.payload(), lookups);
+                gone.into_iter().for_each(|it| self.gone.put(ino, Gone::Directory(it)));
+            }
+            Some(Class::Link) => {
+                let gone = self.links.forget(ino.payload(), lookups);
+                gone.into_iter().for_each(|it| self.gone.put(ino, Gone::Link(it)));
+            }
+            Some(Class::View) => drop(self.views.forget(ino.payload(), lookups)),
             Some(Class::Virtual) | None => {}
         }
+    }
+
+    /// What a number meant that the kernel has forgotten, as far as it is remembered here.
+    pub(super) fn gone(&self, ino: Ino) -> Option<Gone> {
+        self.gone.get(ino)
     }
 
     /// Entries of all tables.
@@ -268,6 +307,16 @@ mod tests {
         for (ino, last) in [(first, 1), (second, 2)] {
             let Some(Class::File { key, number: 0 }) = ino.class() else { panic!("{ino:?}") };
             assert_eq!(inodes.page(key), Some(page(last)));
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_page_leads_back_to_it() {
+        for id in [page(9), ChunkId([0xff; 32]), ChunkId([0; 32])] {
+            let key = leading_bits(id.as_bytes(), PAGE_BITS);
+            let lowest = lowest_page(key);
+            assert!(lowest <= id && has_key(&lowest, key) && has_key(&id, key));
+            assert!(!has_key(&id, key ^ 1));
         }
     }
 

@@ -81,7 +81,12 @@ pub(super) struct Layout {
 impl Layout {
     /// A picture of no snapshots.
     pub(super) fn empty(changed: Time) -> Self {
-        Self::new(changed, FIRST_COOKIE).with(&[])
+        Self::nothing(changed).build(&[], changed)
+    }
+
+    /// No directories at all, for a tree whose root is in a snapshot.
+    pub(super) fn nothing(changed: Time) -> Self {
+        Self::new(changed, FIRST_COOKIE)
     }
 
     fn new(changed: Time, next_cookie: u64) -> Self {

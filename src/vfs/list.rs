@@ -49,6 +49,7 @@ impl Vfs {
     /// directory ends. An error is returned only where no entry was taken before it: the caller
     /// gets it when it goes on.
     pub fn list(&self, ino: Ino, offset: u64, how: Listing, take: &mut Take<'_>) -> Result<()> {
+        let ino = self.real(ino);
         let mut taken = 0_u64;
         let mut count = |entry: &DirEntry<'_>| {
             let ok = take(entry);
@@ -170,7 +171,8 @@ impl Vfs {
         offset: u64,
         take: &mut Take<'_>,
     ) -> bool {
-        let dots: [(&[u8], Ino); 2] = [(b".", ino), (b"..", parent)];
+        let parent = if ino == self.root { ino } else { parent };
+        let dots: [(&[u8], Ino); 2] = [(b".", self.shown(ino)), (b"..", self.shown(parent))];
         dots.into_iter().zip(1..).skip(offset.min(FIRST) as usize).all(|((name, ino), next)| {
             let attr = Attr::of_virtual(ino, None, layout.changed, self.owner);
             take(&DirEntry { name, attr, lifetime: Lifetime::Short, next })

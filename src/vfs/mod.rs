@@ -11,6 +11,7 @@
 //! A look-up that succeeds ([`Vfs::lookup`], [`Vfs::list`]) is remembered until [`Vfs::forget`]
 //! takes it back: a number answers only for that long.
 
+mod attic;
 mod attr;
 mod counters;
 mod error;
@@ -18,6 +19,8 @@ mod inode;
 mod layout;
 mod list;
 mod resolve;
+mod revive;
+mod root;
 mod snapshots;
 mod table;
 #[cfg(test)]
@@ -32,6 +35,7 @@ pub use attr::{Attr, Lifetime};
 pub use error::{Result, VfsError};
 pub use inode::Ino;
 pub use list::{DirEntry, Listing, Take};
+pub use root::{ShowOwner, Start};
 
 use crate::clock;
 use crate::format::{Body, File, Time, limits};
@@ -46,7 +50,7 @@ use views::{View, Views};
 const FIGURES_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// How the tree is to be shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct VfsOptions {
     /// Owner of the directories that no snapshot holds.
     pub uid: u32,
@@ -54,11 +58,16 @@ pub struct VfsOptions {
     pub gid: u32,
     /// New snapshots are looked for at most this often.
     pub refresh: Duration,
+    /// What is shown at the root: all snapshots, or a directory of one.
+    pub start: Option<Start>,
+    /// Whom entries of snapshots are shown to belong to: the ids of the source where it is absent.
+    pub owners: Option<Arc<dyn ShowOwner>>,
 }
 
 impl Default for VfsOptions {
     fn default() -> Self {
-        Self { uid: 0, gid: 0, refresh: Duration::from_secs(1) }
+        let refresh = Duration::from_secs(1);
+        Self { uid: 0, gid: 0, refresh, start: None, owners: None }
     }
 }
 
@@ -100,24 +109,41 @@ pub struct Vfs {
     /// When the tree was made.
     mounted: Time,
     owner: (u32, u32),
+    owners: Option<Arc<dyn ShowOwner>>,
+    /// Number of the directory that the kernel knows as 1.
+    root: Ino,
     figures: Mutex<Option<(Instant, Figures)>>,
 }
 
 impl Vfs {
-    /// Lists the snapshots and reads their roots, nothing else.
+    /// Lists the snapshots and reads their roots, nothing else; of a [`Start`], its path only.
+    ///
+    /// # Errors
+    /// Where the snapshots cannot be listed; [`RepoError::NoSuchPath`] where the start is not there
+    /// or is no directory.
     pub fn new(repo: Arc<Repository>, options: VfsOptions) -> Result<Self, RepoError> {
-        let snapshots = Snapshots::open(Arc::clone(&repo), options.refresh)?;
-        let owner = (options.uid, options.gid);
-        Ok(Self {
+        let VfsOptions { uid, gid, refresh, start, owners } = options;
+        let shared = Arc::clone(&repo);
+        let snapshots = match &start {
+            Some(start) => Snapshots::of_one(shared, &start.snapshot),
+            None => Snapshots::open(shared, refresh)?,
+        };
+        let mut vfs = Self {
             repo,
             snapshots,
             inodes: Inodes::new(),
-            views: Views::new(),
+            views: Views::new(owners.clone()),
             counters: Counters::default(),
             mounted: clock::now(),
-            owner,
+            owner: (uid, gid),
+            owners,
+            root: Ino::ROOT,
             figures: Mutex::default(),
-        })
+        };
+        if let Some(start) = start {
+            vfs.start_at(&start)?;
+        }
+        Ok(vfs)
     }
 
     /// The repository that is shown.
@@ -129,13 +155,13 @@ impl Vfs {
     /// The entry `name` of a directory; `.` of anything and `..` of a directory work too, as
     /// network re-export asks for them. The look-up is remembered until it is forgotten.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
-        self.counters.asked(&self.counters.lookups, self.find(parent, name))
+        self.counters.asked(&self.counters.lookups, self.find(self.real(parent), name))
     }
 
     fn find(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         match name {
-            b"." => self.hold_again(parent),
-            b".." => self.hold_again(self.parent(parent)?),
+            b"." => self.hold_or_revive(parent),
+            b".." => self.hold_or_revive(self.real(self.parent(parent)?)),
             _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
             _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),
             _ if parent.class() == Some(Class::View) => self.lookup_in_view(parent, name),
@@ -160,6 +186,7 @@ impl Vfs {
 
     /// The attributes of a node.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             let layout = self.snapshots.current();
             return self.virtual_attr(&layout, ino).ok_or(VfsError::Stale);
@@ -167,11 +194,12 @@ impl Vfs {
         if ino.class() == Some(Class::View) {
             return self.attr_of_view(&self.snapshots.current(), ino, &self.view(ino)?);
         }
-        self.node(ino).map(|node| Attr::of_node(ino, &node))
+        self.node(ino).map(|node| self.attr_of(ino, &node))
     }
 
     /// The target of a symbolic link.
     pub fn read_link(&self, ino: Ino) -> Result<Vec<u8>> {
+        let ino = self.real(ino);
         if ino.class() == Some(Class::Virtual) {
             return match self.snapshots.last().get(ino) {
                 Some(Virtual::Link { target }) => Ok(target.clone()),
@@ -190,7 +218,7 @@ impl Vfs {
 
     /// Fills `buf` from a file's `offset`: all of it, or up to the end of the file, or an error.
     pub fn read_at(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.counters.read(self.read(ino, offset, buf))
+        self.counters.read(self.read(self.real(ino), offset, buf))
     }
 
     fn read(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
@@ -211,6 +239,7 @@ impl Vfs {
 
     /// Where data or a hole next starts at or after `offset`.
     pub fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64> {
+        let ino = self.real(ino);
         if let Some(text) = self.text(ino) {
             return text.seek(offset, what);
         }
@@ -221,6 +250,10 @@ impl Vfs {
 
     /// The directory that holds a directory; the root's is the root.
     pub fn parent(&self, ino: Ino) -> Result<Ino> {
+        let ino = self.real(ino);
+        if ino == self.root {
+            return Ok(Ino::ROOT);
+        }
         if ino.class() == Some(Class::Virtual) {
             return match self.snapshots.last().get(ino) {
                 Some(Virtual::Directory { parent, .. }) => Ok(*parent),
@@ -231,17 +264,24 @@ impl Vfs {
         if ino.class() == Some(Class::View) {
             return self.parent_of_view(&self.view(ino)?);
         }
-        self.directory(ino).map(|directory| directory.parent)
+        self.directory(ino).map(|directory| self.shown(directory.parent))
     }
 
     /// Whether what is in a directory, and what is not, stays so for ever.
     #[must_use]
     pub fn is_immutable(&self, directory: Ino) -> bool {
+        let directory = self.real(directory);
         match directory.class() {
             Some(Class::Virtual) => false,
             Some(Class::View) => matches!(self.view(directory), Ok(View::Pair(_) | View::Part(_))),
             _ => true,
         }
+    }
+
+    /// Whether snapshots that come and go are shown: not where one of them is the root.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.snapshots.follow()
     }
 
     /// Looks for snapshots that came or went, now.

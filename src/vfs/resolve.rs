@@ -30,8 +30,16 @@ impl Vfs {
         Ok(Entry { attr, lifetime: Lifetime::Short })
     }
 
+    /// Counts one more look-up of something that is known, or was.
+    pub(super) fn hold_or_revive(&self, ino: Ino) -> Result<Entry> {
+        match self.hold_again(ino) {
+            Err(VfsError::Stale) => self.revive(ino),
+            result => result,
+        }
+    }
+
     /// Counts one more look-up of something that is known.
-    pub(super) fn hold_again(&self, ino: Ino) -> Result<Entry> {
+    fn hold_again(&self, ino: Ino) -> Result<Entry> {
         let attr = self.attr(ino)?;
         let lifetime = attr.lifetime;
         let again = match ino.class() {
@@ -46,12 +54,22 @@ impl Vfs {
             }
             Some(Class::File { key, number }) => {
                 let page = self.inodes.page(key).ok_or(VfsError::Stale)?;
-                self.inodes.hold_file(Place { page, number: number as u16 })
+                self.hold_plain(Place { page, number: number as u16 })?
             }
             Some(Class::View) => self.inodes.hold_view(self.view(ino)?),
             None => return Err(VfsError::Stale),
         };
-        Ok(Entry { attr: Attr { ino: again, ..attr }, lifetime })
+        Ok(Entry { attr: Attr { ino: self.shown(again), ..attr }, lifetime })
+    }
+
+    /// Counts a look-up of a node by its place. A directory or hard link has another number than
+    /// its place makes, so a handle that names one in this way is none that was ever given out.
+    pub(super) fn hold_plain(&self, place: Place) -> Result<Ino> {
+        let node = self.node_at(place)?;
+        if matches!(node.body, Body::Directory { .. }) || node.link.is_some() {
+            return Err(VfsError::Stale);
+        }
+        Ok(self.inodes.hold_file(place))
     }
 
     /// Counts a look-up of what a name in a virtual directory leads to.
@@ -68,7 +86,7 @@ impl Vfs {
                 let node = snapshot.node.clone();
                 let ino =
                     self.inodes.hold_directory(b"", Directory { parent, snapshot, place: None });
-                Ok(Attr::of_node(ino, &node))
+                Ok(self.attr_of(ino, &node))
             }
             Target::Pair(old, new) => {
                 self.hold_view(layout, View::Pair(Arc::new(Pair::new(old, new))))
@@ -93,17 +111,17 @@ impl Vfs {
         if matches!(node.body, Body::Directory { .. }) {
             let child = directory.child(parent, node).ok_or(VfsError::Invalid)?;
             let ino = self.inodes.hold_directory(&node.name, child);
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let Some(link) = node.link else {
-            return Ok(Attr::of_node(self.inodes.hold_file(place), node));
+            return Ok(self.attr_of(self.inodes.hold_file(place), node));
         };
         let (ino, speaker) = self.inodes.hold_link(Link { snapshot, group: link.group, place });
         if speaker == place {
-            return Ok(Attr::of_node(ino, node));
+            return Ok(self.attr_of(ino, node));
         }
         let speaker = self.node_at(speaker).inspect_err(|_| self.inodes.forget(ino, 1))?;
-        Ok(Attr::of_node(ino, &speaker))
+        Ok(self.attr_of(ino, &speaker))
     }
 
     pub(super) fn virtual_attr(&self, layout: &Layout, ino: Ino) -> Option<Attr> {

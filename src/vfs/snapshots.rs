@@ -49,7 +49,8 @@ enum Known {
 #[derive(Debug)]
 pub(super) struct Snapshots {
     repo: Arc<Repository>,
-    interval: Duration,
+    /// `None`: they are never looked at again.
+    interval: Option<Duration>,
     known: Mutex<BTreeMap<SnapshotId, Known>>,
     listed: Mutex<Instant>,
     layout: RwLock<Arc<Layout>>,
@@ -61,7 +62,7 @@ impl Snapshots {
         let layout = Arc::new(Layout::empty(repo.config().created));
         let snapshots = Self {
             repo,
-            interval,
+            interval: Some(interval),
             known: Mutex::default(),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
@@ -70,6 +71,19 @@ impl Snapshots {
             *snapshots.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         })?;
         Ok(snapshots)
+    }
+
+    /// One snapshot and no other, whatever comes.
+    pub(super) fn of_one(repo: Arc<Repository>, snapshot: &Snapshot) -> Self {
+        let root = Known::Snapshot(Arc::new(SnapshotRoot::new(snapshot)));
+        let layout = Arc::new(Layout::nothing(snapshot.time));
+        Self {
+            repo,
+            interval: None,
+            known: Mutex::new(BTreeMap::from([(snapshot.id, root)])),
+            listed: Mutex::new(Instant::now()),
+            layout: RwLock::new(layout),
+        }
     }
 
     /// The picture of now: the storage is asked when the last answer is older than the interval.
@@ -85,8 +99,16 @@ impl Snapshots {
         self.last()
     }
 
+    /// Whether what comes and goes is shown.
+    pub(super) const fn follow(&self) -> bool {
+        self.interval.is_some()
+    }
+
     /// Asks the storage whether it is due or not; waits for whoever does just that.
     pub(super) fn refresh(&self) {
+        if !self.follow() {
+            return;
+        }
         self.look_again(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -110,8 +132,9 @@ impl Snapshots {
 
     /// Whether the interval is over; whoever is told so starts the next.
     fn is_due(&self) -> bool {
+        let Some(interval) = self.interval else { return false };
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = listed.elapsed() >= self.interval;
+        let due = listed.elapsed() >= interval;
         if due {
             *listed = Instant::now();
         }
@@ -188,7 +211,7 @@ fn roots(known: &BTreeMap<SnapshotId, Known>) -> impl Iterator<Item = &Arc<Snaps
 }
 
 impl SnapshotRoot {
-    fn new(snapshot: &Snapshot) -> Self {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
         let totals = snapshot.totals();
         let entries = [totals.files, totals.directories, totals.others];
         Self {

@@ -67,14 +67,15 @@ impl<T: Same + Clone> Table<T> {
         self.shard(number).get(&number).map(|slot| slot.value.clone())
     }
 
-    pub(super) fn forget(&self, number: u64, lookups: u64) {
-        if let Entry::Occupied(mut entry) = self.shard(number).entry(number) {
-            let slot = entry.get_mut();
-            slot.lookups = slot.lookups.saturating_sub(lookups);
-            if slot.lookups == 0 {
-                entry.remove();
-            }
+    /// Takes back look-ups; gives the value that nothing holds any more.
+    pub(super) fn forget(&self, number: u64, lookups: u64) -> Option<T> {
+        let mut shard = self.shard(number);
+        let slot = shard.get_mut(&number)?;
+        slot.lookups = slot.lookups.saturating_sub(lookups);
+        if slot.lookups > 0 {
+            return None;
         }
+        shard.remove(&number).map(|slot| slot.value)
     }
 
     pub(super) fn len(&self) -> usize {

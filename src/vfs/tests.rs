@@ -41,8 +41,12 @@ impl World {
     }
 
     pub(super) fn vfs(&self) -> Vfs {
-        let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO };
-        Vfs::new(Self::open(&self.storage), options).unwrap()
+        self.vfs_with(VfsOptions::default()).unwrap()
+    }
+
+    pub(super) fn vfs_with(&self, options: VfsOptions) -> Result<Vfs, RepoError> {
+        let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO, ..options };
+        Vfs::new(Self::open(&self.storage), options)
     }
 }
 
@@ -384,4 +388,125 @@ fn damage_is_an_error_for_what_it_hits_and_for_nothing_else() {
     let VfsError::Io { what, source } = &failed else { panic!("{failed}") };
     assert_eq!(what, "\"bad\"");
     assert!(source.to_string().contains("data/"), "{source}");
+}
+
+#[test]
+fn a_listing_of_the_root_goes_on_after_each_entry() {
+    let world = World::new();
+    let empty = names(&world.vfs(), Ino::ROOT, 1);
+    assert_eq!(empty, names(&world.vfs(), Ino::ROOT, usize::MAX), "equal cookies would skip some");
+    commit(&world.repo, &Item::directory(), NOON, &["tag"]);
+    let vfs = world.vfs();
+    assert_eq!(names(&vfs, Ino::ROOT, 1), names(&vfs, Ino::ROOT, usize::MAX));
+    assert_eq!(names(&vfs, Ino::ROOT, 1).len(), empty.len() + 1);
+}
+
+#[test]
+fn handles_outlive_the_kernels_memory() {
+    let world = World::new();
+    let linked = |group| {
+        let link = Some(crate::format::HardLink { group, count: 2 });
+        Item { link, ..Item::file("linked") }
+    };
+    let deep = Item::directory().with("f", Item::file("below")).with("h", linked(7));
+    let root = Item::directory().with("d", Item::directory().with("e", deep)).with("h", linked(7));
+    let snapshot = commit(&world.repo, &root, NOON, &[]);
+    let vfs = world.vfs();
+    let name = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino).remove(0);
+    let paths = ["", "/d", "/d/e", "/d/e/f", "/h"].map(|path| format!("snapshots/{name}{path}"));
+    let entries = paths.map(|path| walk(&vfs, &path).unwrap());
+    for entry in &entries {
+        vfs.forget(entry.attr.ino, u64::MAX);
+    }
+    assert_eq!(vfs.remembered(), 0);
+    for entry in &entries {
+        let ino = entry.attr.ino;
+        assert!(matches!(vfs.attr(ino), Err(VfsError::Stale)), "nobody has looked it up");
+        assert_eq!(vfs.lookup(ino, b".").unwrap().attr, entry.attr);
+        assert_eq!(vfs.attr(ino).unwrap(), entry.attr);
+        vfs.forget(ino, 1);
+    }
+    assert_eq!(vfs.remembered(), 0, "counted once");
+    let [snap, d, e, f, h] = entries.map(|entry| entry.attr.ino);
+    assert_eq!(vfs.lookup(e, b".").unwrap().attr.ino, e);
+    assert_eq!(vfs.lookup(e, b"..").unwrap().attr.ino, d);
+    assert_eq!(vfs.lookup(d, b"..").unwrap().attr.ino, snap);
+
+    let later = world.vfs();
+    for ino in [snap, f] {
+        assert_eq!(later.lookup(ino, b".").unwrap().attr.ino, ino, "after a remount too");
+    }
+    for ino in [d, h, Ino(f.0 + 1), Ino(f.0 + 1000), Ino(f.0 ^ 1 << 20)] {
+        assert!(matches!(later.lookup(ino, b"."), Err(VfsError::Stale)), "{ino:?}");
+    }
+    let start = Some(Start { snapshot, path: Vec::new() });
+    let alone = world.vfs_with(VfsOptions { start, ..VfsOptions::default() }).unwrap();
+    assert_eq!(alone.lookup(f, b".").unwrap().attr.ino, f);
+}
+
+#[test]
+fn a_directory_of_one_snapshot_is_the_root() {
+    let world = World::new();
+    let models = Item::directory().with("m", Item::file("weights")).with("deep", Item::directory());
+    let srv = Item::directory().with("models", models).with("other", Item::file("x"));
+    let snapshot = commit(&world.repo, &Item::directory().with("srv", srv.clone()), NOON, &[]);
+    commit(&world.repo, &Item::directory().with("srv", Item::file("later")), NOON + 1, &[]);
+    let start = |path: &str| {
+        let start = Some(Start { snapshot: snapshot.clone(), path: path.into() });
+        world.vfs_with(VfsOptions { start, ..VfsOptions::default() })
+    };
+    let (all, vfs) = (world.vfs(), start("/srv/models/").unwrap());
+    let name = plain_names(&all, walk(&all, "snapshots").unwrap().attr.ino).remove(0);
+    assert_eq!(plain_names(&vfs, Ino::ROOT), ["deep", "m"]);
+    assert!(vfs.is_immutable(Ino::ROOT));
+    let root = vfs.attr(Ino::ROOT).unwrap();
+    assert_eq!((root.ino, root.lifetime), (Ino::ROOT, Lifetime::Forever));
+    let path = format!("snapshots/{name}/srv/models");
+    for below in ["m", "deep"] {
+        let there = walk(&all, &format!("{path}/{below}")).unwrap();
+        assert_eq!(walk(&vfs, below).unwrap(), there, "the same number as among all snapshots");
+    }
+    let deep = walk(&vfs, "deep").unwrap().attr.ino;
+    for (from, name) in [(deep, ".."), (Ino::ROOT, ".."), (Ino::ROOT, ".")] {
+        assert_eq!(vfs.lookup(from, name.as_bytes()).unwrap().attr, root, "{name}");
+    }
+    for directory in [deep, Ino::ROOT] {
+        let mut dots = Vec::new();
+        vfs.list(directory, 0, Listing::Names, &mut |entry| {
+            dots.push(entry.attr.ino);
+            dots.len() < 2
+        })
+        .unwrap();
+        assert_eq!(dots, [directory, Ino::ROOT]);
+    }
+    assert_eq!(plain_names(&start("").unwrap(), Ino::ROOT), ["srv"]);
+    for path in ["srv/other", "srv/none", "srv/other/x"] {
+        let refused = start(path).unwrap_err();
+        assert!(matches!(refused, RepoError::NoSuchPath { .. }), "{path}: {refused}");
+    }
+}
+
+#[test]
+fn owners_are_shown_as_the_options_say() {
+    #[derive(Debug)]
+    struct Plus(u32);
+    impl ShowOwner for Plus {
+        fn owner(&self, stored: &crate::format::Owner) -> (u32, u32) {
+            (stored.uid + self.0, stored.gid + self.0)
+        }
+    }
+    let world = World::new();
+    let file = Item { uid: 10, gid: 20, ..Item::file("x") };
+    commit(&world.repo, &Item::directory().with("f", file), NOON, &[]);
+    let owners: Option<Arc<dyn ShowOwner>> = Some(Arc::new(Plus(1)));
+    let vfs = world.vfs_with(VfsOptions { owners, ..VfsOptions::default() }).unwrap();
+    let name = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino).remove(0);
+    let owner = |path: &str| {
+        let attr = walk(&vfs, path).unwrap().attr;
+        assert_eq!(vfs.attr(attr.ino).unwrap(), attr, "looked up and asked for");
+        (attr.uid, attr.gid)
+    };
+    assert_eq!(owner(&format!("snapshots/{name}/f")), (11, 21));
+    assert_eq!(owner(&format!("snapshots/{name}")), (1, 1));
+    assert_eq!(owner("snapshots"), (5, 6), "no snapshot holds it");
 }

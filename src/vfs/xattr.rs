@@ -25,6 +25,7 @@ const PREFIX: &[u8] = b"user.icecore.";
 impl Vfs {
     /// The value of an extended attribute.
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        let ino = self.real(ino);
         let Some(node) = self.node_with_xattrs(ino)? else { return Err(VfsError::NoAttribute) };
         let stored = node.xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
         if let Some(xattr) = stored.ok().and_then(|at| node.xattrs.get(at)) {
@@ -41,7 +42,7 @@ impl Vfs {
 
     /// Names of the extended attributes that the source had.
     pub fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        let node = self.node_with_xattrs(ino)?;
+        let node = self.node_with_xattrs(self.real(ino))?;
         let xattrs = node.iter().flat_map(|node| &node.xattrs);
         Ok(xattrs.map(|xattr| xattr.name.clone()).collect())
     }

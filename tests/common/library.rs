@@ -40,6 +40,7 @@ pub fn options() -> IngestOptions {
         ignore_ctime: false,
         dry_run: false,
         own: Vec::new(),
+        own_mounts: Vec::new(),
     }
 }
 

@@ -34,6 +34,9 @@ pub const SNIFF_LEN: usize = 68 << 10;
 /// Longest header of a tensor file that is looked into. The longest met in practice, of models with
 /// vocabularies of 256k words, take 6 to 8 MiB.
 pub const HEADER_MAX: usize = 16 << 20;
+/// The size that a stream counts as, which ends nobody knows where: enough for any class, and a
+/// multiple of every page size.
+pub const UNSIZED: u64 = 1 << 62;
 /// Length of the chunks of database files; a multiple of every page size they have.
 pub const DATABASE_CHUNK: usize = 64 << 10;
 
@@ -84,7 +87,8 @@ enum Stop {
     Odd,
 }
 
-/// Decides by the first bytes of a file of this size, holes as zeroes, and its name.
+/// Decides by the first bytes of a file of this size, holes as zeroes, and its name. Of a stream
+/// with [`SNIFF_LEN`] bytes or more the size is [`UNSIZED`].
 ///
 /// At least [`SNIFF_LEN`] bytes, or all of a shorter file, must be given; more are looked at only
 /// by the headers of tensor files.

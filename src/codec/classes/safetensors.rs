@@ -2,7 +2,7 @@
 //!
 //! The header maps each name to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets from
 //! the header's end; `"__metadata__"` holds words. The tensors cover all the rest of the file, each
-//! byte once: what does not is odd.
+//! byte once: what does not is odd. Of a stream the header alone tells how long it is.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::tensors::{Tensor, TensorMap};
-use super::{HEADER_MAX, Stop, bytes_at};
+use super::{HEADER_MAX, Stop, UNSIZED, bytes_at};
 use crate::codec::Element;
 
 /// The format's own cap.
@@ -34,12 +34,12 @@ pub(super) fn map(first: &[u8], size: u64) -> Result<TensorMap, Stop> {
     tensors.sort_unstable_by_key(|info| info.data_offsets);
     let mut covered = 0;
     for Info { data_offsets: [begin, until], .. } in &tensors {
-        if *begin != covered || until < begin {
+        if *begin != covered || until < begin || *until > data_len {
             return Err(Stop::Odd);
         }
         covered = *until;
     }
-    if covered != data_len {
+    if covered != data_len && size != UNSIZED {
         return Err(Stop::Odd);
     }
     Ok(TensorMap::new(end, tensors.iter().map(|info| info.tensor(end))))

@@ -318,6 +318,37 @@ fn npy_is_cut_after_its_header() {
     assert_eq!(class(&cut_short, "a.npy"), ChunkClass::Default);
 }
 
+/// The map of a long stream is that of the same bytes as a file.
+#[test]
+fn streams_are_of_the_class_that_files_would_be() {
+    let stream = |content: &[u8], name: &str| layout(content, name, UNSIZED);
+    let json = r#"{"a":{"dtype":"F32","shape":[50000],"data_offsets":[0,200000]}}"#;
+    let content = safetensors(json, 200_000);
+    let of_file = layout(&content, "a", content.len() as u64);
+    assert!(matches!(of_file, Layout::Tensor(_)));
+    assert_eq!(stream(&content, "a"), of_file);
+    let beyond = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,5000000000000000000]}}"#;
+    assert_eq!(stream(&safetensors(beyond, 200_000), "a"), Layout::Default);
+    let mut model = gguf(&[], &[(1, 0), (0, 640_000)]);
+    model.resize(model.len().next_multiple_of(32) + 2 * 640_000, 9);
+    let of_file = layout(&model, "a", model.len() as u64);
+    assert_eq!((stream(&model, "a"), of_file.class()), (of_file, ChunkClass::Tensor));
+
+    let pages: Vec<u8> = (0..9).flat_map(|_| postgres_page(40, 8000, 8192)).collect();
+    let image = with(100_000, &[(510, b"\x55\xaa")]);
+    let gzip = with(100_000, &[(0, b"\x1f\x8b\x08")]);
+    let text = b"COPY public.orders FROM stdin;\n".repeat(4000);
+    for (content, name, class) in [
+        (&pages, "16384", ChunkClass::Database),
+        (&image, "sda", ChunkClass::Database),
+        (&gzip, "db.sql.gz", ChunkClass::Large),
+        (&text, "model.onnx", ChunkClass::Tensor),
+        (&text, "db.sql", ChunkClass::Default),
+    ] {
+        assert_eq!(stream(content, name).class(), class, "{name}");
+    }
+}
+
 /// Bytes that begin like something that is looked into.
 fn heads() -> impl Strategy<Value = Vec<u8>> {
     let seeds = [
@@ -339,9 +370,14 @@ proptest! {
         head in heads(),
         zeroes in 0_usize..200_000,
         name in prop::sample::select(vec!["a", "a.pt", "model.bin", "a.ibd", "a.npz"]),
+        is_stream: bool,
     ) {
         let content = [head, vec![0; zeroes]].concat();
-        let cutter = match layout(&content, name, content.len() as u64) {
+        let size = match content.len() {
+            SNIFF_LEN.. if is_stream => UNSIZED,
+            len => len as u64,
+        };
+        let cutter = match layout(&content, name, size) {
             Layout::Default => Cutter::ContentDefined(Chunker::new(Chunking::DEFAULT, 0)),
             Layout::Large => Cutter::ContentDefined(Chunker::new(large(Chunking::DEFAULT), 0)),
             Layout::Database => Cutter::Fixed(DATABASE_CHUNK),

@@ -152,6 +152,14 @@ impl<B: AsRef<[u8]>> Segment<B> {
             .is_none_or(|ids| ids.get(first_of(ids, id)).is_some_and(|other| *other == id.0))
     }
 
+    /// Ids from `first` on, each as often as it has places, as far as they begin with the same bits
+    /// that this segment parts ids by: all that begin with the first 24 or more bits of it.
+    pub fn ids_from(&self, first: &ChunkId) -> Result<impl Iterator<Item = ChunkId>, Malformed> {
+        let ids = self.ids_of(self.bucket(first)?).unwrap_or_default();
+        let from = ids.partition_point(|id| *id < first.0);
+        Ok(ids.iter().skip(from).map(|id| ChunkId(*id)))
+    }
+
     /// Where the records of a chunk are.
     fn positions(&self, id: &ChunkId) -> Result<Range<usize>, Malformed> {
         let bucket = self.bucket(id)?;

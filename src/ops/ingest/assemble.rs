@@ -9,9 +9,11 @@ use crate::localfs::Owners;
 use crate::ops::error::{OpError, Result};
 use crate::repo::{DirectoryWriter, NodeRef, PageWriter};
 
-use super::abort::Abort;
-use super::compare::Event;
+use super::IngestOptions;
+use super::compare::{Event, Pending};
+use super::tally::{Tally, change};
 use super::ticket::Reading;
+use super::walk::Task;
 
 /// A directory whose entries are still coming.
 struct Open {
@@ -33,69 +35,92 @@ impl Open {
     }
 }
 
-/// Takes all events and returns the snapshot's root. After a failure it goes on taking them, so
-/// that the walker does not wait.
+/// Puts one tree together.
+struct Assembler<'a, 's, 'r> {
+    pages: &'a mut PageWriter<'s, 'r>,
+    owners: &'a Owners,
+    options: &'a IngestOptions,
+    stack: Vec<Open>,
+    tally: Tally,
+}
+
+/// Takes all events and returns the snapshot's root, and how the files count that were read. After
+/// a failure it goes on taking them, so that the walker does not wait.
 pub(super) fn run(
     events: &Receiver<Vec<Event>>,
     pages: &mut PageWriter<'_, '_>,
-    owners: &Owners,
-    abort: &Abort<'_>,
-) -> Result<Leaf> {
-    let mut stack = Vec::new();
+    task: Task<'_>,
+) -> Result<(Leaf, Tally)> {
+    let Task { abort, owners, options, .. } = task;
+    let (stack, tally) = (Vec::new(), Tally::default());
+    let mut assembler = Assembler { pages, owners, options, stack, tally };
     let mut root = None;
     for event in events.iter().flatten() {
         if abort.is_set() {
             continue;
         }
-        match take(event, &mut stack, pages, owners) {
+        match assembler.take(event) {
             Ok(done) => root = root.or(done),
             Err(err) => abort.fail(err),
         }
     }
     abort.verdict()?;
-    pages.flush()?;
-    root.ok_or(OpError::Panicked)
+    assembler.pages.flush()?;
+    Ok((root.ok_or(OpError::Panicked)?, assembler.tally))
 }
 
-fn take(
-    event: Event,
-    stack: &mut Vec<Open>,
-    pages: &mut PageWriter<'_, '_>,
-    owners: &Owners,
-) -> Result<Option<Leaf>> {
-    match event {
-        Event::Enter(node, owner, prior) => {
-            stack.push(Open { node: *node, owner, prior, writer: DirectoryWriter::default() });
-        }
-        Event::Kept(node) => {
-            if let Some(open) = stack.last_mut() {
-                open.writer.push_kept(&node, pages)?;
+impl Assembler<'_, '_, '_> {
+    fn take(&mut self, event: Event) -> Result<Option<Leaf>> {
+        match event {
+            Event::Enter(node, owner, prior) => {
+                let writer = DirectoryWriter::default();
+                self.stack.push(Open { node: *node, owner, prior, writer });
             }
-        }
-        Event::Entry(mut node, mut owner, ticket) => {
-            if let Some(ticket) = ticket {
-                let Some(reading) = ticket.wait() else { return Ok(None) };
-                take_over(&mut node, &reading);
-                owner = owners.owner(reading.found.uid, reading.found.gid);
+            Event::Kept(node) => {
+                if let Some(open) = self.stack.last_mut() {
+                    open.writer.push_kept(&node, self.pages)?;
+                }
             }
-            if let Some(open) = stack.last_mut() {
-                open.writer.push(*node, &owner, pages)?;
+            Event::Entry(mut node, mut owner, pending) => {
+                if let Some(pending) = pending {
+                    let Some(read) = self.read(&mut node, pending) else { return Ok(None) };
+                    owner = read;
+                }
+                if let Some(open) = self.stack.last_mut() {
+                    open.writer.push(*node, &owner, self.pages)?;
+                }
             }
+            Event::Leave => return self.leave(),
         }
-        Event::Leave => {
-            let Some(mut open) = stack.pop() else { return Ok(None) };
-            open.node.body = std::mem::take(&mut open.writer).finish(pages)?.into();
-            let Some(above) = stack.last_mut() else {
-                let owners = vec![Owner::clone(&open.owner)];
-                return Ok(Some(Leaf { owners, nodes: vec![open.node] }));
-            };
-            match open.is_kept() {
-                Some(prior) => above.writer.push_kept(prior, pages)?,
-                None => above.writer.push(open.node, &open.owner, pages)?,
-            }
-        }
+        Ok(None)
     }
-    Ok(None)
+
+    /// Waits for a file, counts it, and returns its owner; `None` where it could not be read.
+    fn read(&mut self, node: &mut Node, pending: Pending) -> Option<Arc<Owner>> {
+        let Some(reading) = pending.ticket.wait() else {
+            self.tally.files_failed += 1;
+            return None;
+        };
+        take_over(node, &reading);
+        let owner = self.owners.owner(reading.found.uid, reading.found.gid);
+        let change = change(pending.before.as_ref(), node, &owner, self.options);
+        self.tally.file(change, reading.file.size);
+        Some(owner)
+    }
+
+    fn leave(&mut self) -> Result<Option<Leaf>> {
+        let Some(mut open) = self.stack.pop() else { return Ok(None) };
+        open.node.body = std::mem::take(&mut open.writer).finish(self.pages)?.into();
+        let Some(above) = self.stack.last_mut() else {
+            let owners = vec![Owner::clone(&open.owner)];
+            return Ok(Some(Leaf { owners, nodes: vec![open.node] }));
+        };
+        match open.is_kept() {
+            Some(prior) => above.writer.push_kept(prior, self.pages)?,
+            None => above.writer.push(open.node, &open.owner, self.pages)?,
+        }
+        Ok(None)
+    }
 }
 
 /// What was read belongs together: content, attributes, times. Of the walker's node only name and

@@ -15,12 +15,7 @@ pub(super) struct Bases<'a> {
 }
 
 impl<'a> Bases<'a> {
-    /// Of what is told from nothing.
-    pub(super) const fn none(repo: &'a Repository) -> Self {
-        Self { repo, prior: None }
-    }
-
-    /// Of a file that has this node in the parent snapshot.
+    /// Of a file that has this node in the parent snapshot; none without one.
     pub(super) fn of(repo: &'a Repository, prior: Option<&'a NodeRef>) -> Self {
         let prior = prior.and_then(|node| match &node.body {
             Body::File(file) if matches!(file.content, Content::Extents { .. }) => Some(file),

@@ -7,25 +7,33 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use crate::format::{Body, ChunkClass, ChunkId, Content, File, Kind, Node, Owner};
+use crate::format::{Body, ChunkClass, Content, File, Kind, Node, Owner};
 use crate::localfs::{self, Dir, Found, LocalError, SourceFile};
 use crate::repo::{NodeRef, Repository, Session};
 
 use super::links::{Linked, Links};
 use super::prior::Prior;
+use super::tally::{Change, Tally, change};
 use super::ticket::{Batch, FileJob, Ticket};
-use super::walk::{Entered, Step, Steps, Tally, Task, to_read};
+use super::walk::{Entered, Step, Steps, Task, to_read};
 
 /// What becomes part of the tree next, in its order.
 pub(super) enum Event {
     /// A directory begins; its entries follow. It may turn out to be just as it was.
     Enter(Box<Node>, Arc<Owner>, Option<NodeRef>),
-    /// An entry of the current directory. With a ticket, its content is still being read.
-    Entry(Box<Node>, Arc<Owner>, Option<Ticket>),
+    /// An entry of the current directory.
+    Entry(Box<Node>, Arc<Owner>, Option<Pending>),
     /// An entry that is in every respect as it was in the parent snapshot.
     Kept(NodeRef),
     /// The current directory ends.
     Leave,
+}
+
+/// A file that is still being read: who gets it counts it.
+pub(super) struct Pending {
+    pub(super) ticket: Ticket,
+    /// The parent's entry of that name.
+    pub(super) before: Option<NodeRef>,
 }
 
 /// Events that travel together.
@@ -70,7 +78,7 @@ impl<'a> Comparer<'a> {
     }
 
     /// Takes all steps, also after a failure, so that the walker does not wait. Counts all but
-    /// directories and what was left out.
+    /// directories, what was left out, and files that are being read.
     pub(super) fn run(mut self, steps: &Receiver<Steps>) -> Tally {
         let mut stack: Vec<Open<'a>> = Vec::new();
         for Steps { names, steps, .. } in steps {
@@ -178,115 +186,93 @@ impl<'a> Comparer<'a> {
 
     fn leaf(&mut self, dir: &Arc<Dir>, prior: &mut Prior<'_>, name: &[u8], found: &Found) {
         let before = prior.find(name);
-        if found.kind == Kind::File {
-            self.tally.bytes += found.size;
-        } else {
+        if found.kind != Kind::File {
             self.tally.others += 1;
+        } else if self.outlets.is_none() {
+            self.tally.file(self.foreseen(before.as_ref(), found), found.size);
         }
         if found.nlink > 1
             && let Some(linked) = self.links.known(found)
         {
-            return self.further_name(name, found, linked);
+            return self.further_name(name, found, linked, before);
         }
-        let same = before.as_ref().filter(|prior| self.is_unchanged(prior, found)).cloned();
+        let same = before.as_ref().filter(|prior| self.task.is_unchanged(prior, found)).cloned();
         if same.is_some() && found.kind == Kind::File {
-            self.tally.files_unchanged += 1;
+            self.count(Change::Unchanged, found.size);
             self.task.abort.progress().done(1, to_read(found));
         }
         let owner = self.task.owners.owner(found.uid, found.gid);
         let taken = match same {
-            Some(same) if self.is_same(&same, found, &owner) => {
+            Some(same) if self.task.is_same(&same, found, &owner) => {
                 return self.send(Event::Kept(same));
             }
             Some(same) => self.keep(dir, &same, name, found).map(|node| (node, *found, None)),
-            None => self.fresh(dir, name, found, before, prior),
+            None => self.fresh(dir, name, found, before.as_ref(), prior),
         };
         let (mut node, found, ticket) = match taken {
             Ok(taken) => taken,
-            Err(err) => return self.trouble(&err),
+            Err(err) => return self.lost(found, &err),
         };
         node.link = self.links.group(&found);
         if let Err(what) = node.check() {
-            return self.task.abort.trouble(&self.path, what);
+            return self.refused(&found, what);
         }
         let owner = self.task.owners.owner(found.uid, found.gid);
         if found.nlink > 1 {
             self.links.remember(found, &node, &owner, ticket.as_ref());
         }
-        self.send(Event::Entry(Box::new(node), owner, ticket));
+        let pending = ticket.map(|ticket| Pending { ticket, before });
+        self.send(Event::Entry(Box::new(node), owner, pending));
     }
 
     /// A further name of an inode that was met before: its content is not read again.
-    fn further_name(&mut self, name: &[u8], found: &Found, linked: Linked) {
+    fn further_name(
+        &mut self,
+        name: &[u8],
+        found: &Found,
+        linked: Linked,
+        before: Option<NodeRef>,
+    ) {
         let Linked { mut node, owner, ticket, .. } = linked;
         node.name = name.to_vec();
         if found.kind == Kind::File {
-            self.tally.files_unchanged += 1;
             self.task.abort.progress().done(1, to_read(found));
-        }
-        self.send(Event::Entry(Box::new(node), owner, ticket));
-    }
-
-    fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
-        if self.task.options.force || prior.unstable || Kind::of(&prior.body) != found.kind {
-            return false;
-        }
-        let body = match &prior.body {
-            Body::File(file) => file.size == found.size && self.is_stored(file),
-            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
-                (*major, *minor) == found.rdev
-            }
-            // Another target needs another inode, which only the ctime tells for sure.
-            Body::Symlink { .. } => prior.ctime == found.ctime,
-            _ => true,
-        };
-        body && prior.mtime == found.mtime
-            && (self.task.options.ignore_ctime || prior.ctime == found.ctime)
-            && (self.task.options.ignore_inode || prior.inode == found.inode)
-    }
-
-    /// Whether not even an attribute of an unchanged entry differs. With an equal ctime the extended
-    /// attributes are the same. What has several names is put together anew.
-    fn is_same(&self, prior: &NodeRef, found: &Found, owner: &Owner) -> bool {
-        let atime = self.task.options.keep_atime.then_some(found.atime);
-        found.nlink == 1
-            && prior.link.is_none()
-            && prior.page.is_some()
-            && (prior.ctime, prior.btime) == (found.ctime, found.btime)
-            && (prior.mode, prior.inode, prior.atime) == (found.mode, found.inode, atime)
-            && prior.owner() == owner
-    }
-
-    /// Whether the repository still has what the parent's node refers to; else it is read again.
-    /// Where nothing is known to be missing, the node's own list tells enough.
-    fn is_stored(&self, file: &File) -> bool {
-        let Content::Extents { extents, .. } = &file.content else { return true };
-        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
-            return false;
-        }
-        !self.task.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
-    }
-
-    fn has_chunk(&self, id: &ChunkId) -> bool {
-        match self.task.session {
-            Some(session) => session.has_chunk(id),
-            None => self.task.repo.has_chunk(id).unwrap_or(false),
-        }
-    }
-
-    fn has_all_chunks(&self, file: &File) -> bool {
-        let mut offset = 0;
-        while offset < file.size {
-            match self.task.repo.extent_at(file, offset) {
-                Ok(Some(placed))
-                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
-                {
-                    offset = placed.offset + placed.extent.len;
-                }
-                _ => return false,
+            if ticket.is_none() {
+                let change = change(before.as_ref(), &node, &owner, self.task.options);
+                self.count(change, found.size);
             }
         }
-        true
+        let pending = ticket.map(|ticket| Pending { ticket, before });
+        self.send(Event::Entry(Box::new(node), owner, pending));
+    }
+
+    /// Counts a file that is not being read. A dry run has counted it already, by what its
+    /// attributes say.
+    fn count(&mut self, change: Change, size: u64) {
+        if self.outlets.is_some() {
+            self.tally.file(change, size);
+        }
+    }
+
+    /// What a file will count as, as far as its attributes tell.
+    fn foreseen(&self, before: Option<&NodeRef>, found: &Found) -> Change {
+        match before {
+            None => Change::New,
+            Some(before) if self.task.looks_unchanged(before, found) => Change::Unchanged,
+            Some(_) => Change::Changed,
+        }
+    }
+
+    /// Lists an entry that could not be taken.
+    fn lost(&mut self, found: &Found, err: &LocalError) {
+        self.trouble(err);
+        self.tally.files_failed += u64::from(found.kind == Kind::File);
+    }
+
+    /// Lists an entry that cannot be stored.
+    fn refused(&mut self, found: &Found, what: impl Into<String>) {
+        self.task.abort.trouble(&self.path, what);
+        self.tally.files_failed += u64::from(found.kind == Kind::File);
     }
 
     /// The parent's node as it is now. With an equal ctime its attributes are the same.
@@ -316,19 +302,13 @@ impl<'a> Comparer<'a> {
         dir: &Arc<Dir>,
         name: &[u8],
         found: &Found,
-        before: Option<NodeRef>,
+        before: Option<&NodeRef>,
         siblings: &Prior<'_>,
     ) -> Result<(Node, Found, Option<Ticket>), LocalError> {
         let mut node = self.node(name, found);
         if found.kind == Kind::File {
-            let count = if before.is_some() {
-                &mut self.tally.files_changed
-            } else {
-                &mut self.tally.files_new
-            };
-            *count += 1;
             node.body = empty_file();
-            let like = before.or_else(|| siblings.sibling(name, found.size));
+            let like = before.cloned().or_else(|| siblings.sibling(name, found.size));
             let taken = self.file(dir, name, found, like);
             return taken.map(|(found, ticket)| (node, found, ticket));
         }

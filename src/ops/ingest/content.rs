@@ -20,29 +20,29 @@ pub(super) struct Assembly {
     pub(super) size: u64,
     data: u64,
     hashed: bool,
-    /// The size that the file had when it was opened.
-    pub(super) stated: u64,
+    /// The size that the file had when it was opened; a stream states none.
+    pub(super) stated: Option<u64>,
     /// How it is cut; `None` until its first bytes were seen.
     pub(super) cut: Option<Cut>,
 }
 
 impl Assembly {
-    /// Of a file; without a cut its first bytes decide.
-    pub(super) fn new(found: &Found, cut: Option<Cut>) -> Self {
+    /// Of a file.
+    pub(super) fn new(found: &Found) -> Self {
         let holes = found.size.saturating_sub(found.blocks_512.saturating_mul(512));
-        Self { stated: found.size, hashed: holes <= HASHED_HOLES_MAX, ..Self::empty(cut) }
+        Self { stated: Some(found.size), hashed: holes <= HASHED_HOLES_MAX, ..Self::of_stream() }
     }
 
     /// Of content that states no size.
-    pub(super) fn empty(cut: Option<Cut>) -> Self {
+    pub(super) fn of_stream() -> Self {
         Self {
             extents: ExtentsWriter::default(),
             hasher: blake3::Hasher::new(),
             size: 0,
             data: 0,
             hashed: true,
-            stated: 0,
-            cut,
+            stated: None,
+            cut: None,
         }
     }
 

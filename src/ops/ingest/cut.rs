@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::codec::classes::{self, DATABASE_CHUNK, SNIFF_LEN, TENSOR_CHUNK};
+use crate::codec::classes::{self, DATABASE_CHUNK, SNIFF_LEN, TENSOR_CHUNK, UNSIZED};
 use crate::codec::{Chunker, Cutter, Layout, ReadChunks, Sniffed, TensorMap};
 use crate::format::ChunkClass;
 use crate::localfs::GuardedFile;
@@ -67,8 +67,8 @@ impl Cutters {
         usual.into_iter().fold(TENSOR_CHUNK as usize, usize::max)
     }
 
-    /// For content of which neither size nor header can be known before it is read.
-    pub(super) fn of_stream(&self) -> Cut {
+    /// For content of which nothing can be known before it is read.
+    pub(super) fn of_unknown(&self) -> Cut {
         match self.choice {
             ChunkerChoice::Auto | ChunkerChoice::ContentDefined => self.cut(Layout::Default),
             ChunkerChoice::Fixed(_) | ChunkerChoice::Database => self.cut(Layout::Database),
@@ -76,20 +76,21 @@ impl Cutters {
         }
     }
 
-    /// For a file of this size. Its first bytes are peeked at, holes must come as zeroes.
+    /// For a file of this size, or a stream that states none. Its first bytes are peeked at, holes
+    /// must come as zeroes.
     pub(super) fn of_file<R: Read>(
         &self,
         chunks: &mut ReadChunks<R>,
         name: &[u8],
-        size: u64,
+        size: Option<u64>,
     ) -> io::Result<Cut> {
         Ok(match self.choice {
             ChunkerChoice::Auto => self.cut(sniff(chunks, name, size)?),
             ChunkerChoice::Tensor => match sniff(chunks, name, size)? {
                 layout @ Layout::Tensor(_) => self.cut(layout),
-                _ => self.of_stream(),
+                _ => self.of_unknown(),
             },
-            _ => self.of_stream(),
+            _ => self.of_unknown(),
         })
     }
 
@@ -106,8 +107,20 @@ impl Cutters {
 }
 
 /// The layout by as many first bytes as it takes.
-fn sniff<R: Read>(chunks: &mut ReadChunks<R>, name: &[u8], size: u64) -> io::Result<Layout> {
+fn sniff<R: Read>(
+    chunks: &mut ReadChunks<R>,
+    name: &[u8],
+    size: Option<u64>,
+) -> io::Result<Layout> {
     let mut len = SNIFF_LEN;
+    let size = match size {
+        Some(size) => size,
+        // The size of a stream that ends before that is known by then.
+        None => match chunks.peek(len)?.len() {
+            whole if whole < len => whole as u64,
+            _ => UNSIZED,
+        },
+    };
     loop {
         let first = chunks.peek(len)?;
         match classes::sniff(first, name, size) {

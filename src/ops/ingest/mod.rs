@@ -27,7 +27,9 @@ mod pipeline;
 mod plan;
 mod prior;
 mod read;
+mod tally;
 mod ticket;
+mod unchanged;
 mod walk;
 
 use std::io::Read;
@@ -93,6 +95,8 @@ pub struct IngestOptions {
     pub dry_run: bool,
     /// Directories that are never entered, by device and inode: the repository itself, its cache.
     pub own: Vec<(u64, u64)>,
+    /// Devices of mounts of the repository itself: directories on them are taken as empty.
+    pub own_mounts: Vec<u64>,
 }
 
 /// Where content comes from.
@@ -125,21 +129,24 @@ pub struct Stream {
 pub struct IngestReport {
     /// The snapshot; `None` for a dry run.
     pub snapshot: Option<SnapshotId>,
-    /// The snapshot that said what need not be read.
+    /// The snapshot that the sources were compared with.
     pub parent: Option<SnapshotId>,
     /// Files that the parent does not have.
     pub files_new: u64,
-    /// Files that differ from the parent's.
+    /// Files that differ from the parent's, in content or metadata.
     pub files_changed: u64,
-    /// Files as in the parent, not read.
+    /// Files as in the parent, whether they were read again or not.
     pub files_unchanged: u64,
+    /// Files that could not be read or were gone by then: they are not in the snapshot, and among
+    /// the troubles.
+    pub files_failed: u64,
     /// Directories.
     pub directories: u64,
     /// Links, devices, pipes and sockets.
     pub others: u64,
     /// Entries left out by patterns.
     pub excluded: u64,
-    /// Logical bytes of all files.
+    /// Logical bytes of all files, without those that failed.
     pub bytes: u64,
     /// Bytes read from sources.
     pub bytes_read: u64,
@@ -263,9 +270,6 @@ fn find_parent(
     options: &IngestOptions,
     plan: &Plan,
 ) -> Result<Option<Snapshot>> {
-    if options.force {
-        return Ok(None);
-    }
     let list = repo.snapshots()?;
     for damaged in &list.damaged {
         tracing::warn!("{damaged}; it is not used as a parent");
@@ -278,7 +282,7 @@ fn find_parent(
 fn report(
     snapshot: Option<SnapshotId>,
     parent: Option<&Snapshot>,
-    tally: walk::Tally,
+    tally: tally::Tally,
     abort: &Abort<'_>,
     added: Added,
     started: Instant,
@@ -290,6 +294,7 @@ fn report(
         files_new: tally.files_new,
         files_changed: tally.files_changed,
         files_unchanged: tally.files_unchanged,
+        files_failed: tally.files_failed,
         directories: tally.directories,
         others: tally.others,
         excluded: tally.excluded,

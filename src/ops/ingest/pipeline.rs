@@ -5,17 +5,20 @@ use std::thread::{Scope, ScopedJoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::codec::{BlockEncoder, Compression};
-use crate::format::{Leaf, Node, Owner, PackKind, Time};
+use crate::format::{Body, Leaf, Node, Owner, PackKind, Time};
 use crate::ops::error::{OpError, Result};
-use crate::repo::{BlockDraft, DirectoryWriter, PageWriter, RepoError, Repository, Session};
+use crate::repo::{
+    BlockDraft, DirectoryWriter, NodeRef, PageWriter, RepoError, Repository, Session,
+};
 
 use super::abort::Abort;
 use super::budget::Budget;
 use super::compare::{Comparer, EVENTS_MAX, Outlets};
 use super::plan;
 use super::read::Reader;
+use super::tally::{self, Tally};
 use super::ticket::Batch;
-use super::walk::{Steps, Tally, Task, Walker};
+use super::walk::{Steps, Task, Walker};
 use super::{IngestOptions, Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
@@ -25,8 +28,10 @@ const STEP_BATCHES: usize = 4;
 
 /// Looks at what would be done.
 pub(super) fn dry_run(input: &Input, task: Task<'_>) -> Result<Tally> {
-    if matches!(input, Input::Stream(_)) {
-        return Ok(Tally { files_new: 1, ..Tally::default() });
+    if let Input::Stream(Stream { name, .. }) = input {
+        let before = stream_before(task, &plan::stream_parts(name)?);
+        let (is_new, is_there) = (u64::from(before.is_none()), u64::from(before.is_some()));
+        return Ok(Tally { files_new: is_new, files_changed: is_there, ..Tally::default() });
     }
     let tally = std::thread::scope(|scope| Walking::start(scope, task, None)?.join())?;
     task.abort.verdict()?;
@@ -78,7 +83,7 @@ pub(super) fn run(
 }
 
 fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(Leaf, Tally)> {
-    let Task { repo, options, owners, abort, .. } = task;
+    let Task { repo, options, abort, .. } = task;
     let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(budget.batches);
     let (event_in, events) = bounded(budget.events.div_ceil(EVENTS_MAX));
@@ -97,11 +102,13 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         let outlets = Outlets { events: event_in, batches: batch_in };
         let walking = Walking::start(scope, task, Some(outlets))?;
         let mut pages = PageWriter::new(session, encoder, options.delta);
-        let root = assemble::run(&events, &mut pages, owners, abort);
+        let assembled = assemble::run(&events, &mut pages, task);
         drop(events);
-        Ok((walking.join()?, root?))
+        let walked = walking.join()?;
+        let (root, read) = assembled?;
+        Ok((root, walked.and(read)))
     })
-    .and_then(|(tally, root)| abort.verdict().map(|()| (root, tally)))
+    .and_then(|done| abort.verdict().map(|()| done))
 }
 
 fn stop_on_error(abort: &Abort<'_>, result: Result<()>) {
@@ -180,10 +187,13 @@ fn run_stream(
     let Task { repo, options, owners, abort, .. } = task;
     let compression = options.compression;
     let Stream { name, reader: source, finish } = stream;
+    let parts = plan::stream_parts(&name)?;
+    let before = stream_before(task, &parts);
     let file = std::thread::scope(|scope| {
         let blocks = spawn_coders(scope, session, compression, budget, abort);
         let mut reader = Reader::new(repo, session, abort, blocks, options)?;
-        let file = reader.stream(source)?;
+        let prior = before.as_ref().filter(|_| options.delta);
+        let file = reader.stream(source, &name, prior)?;
         reader.finish()?;
         Ok::<_, OpError>(file)
     });
@@ -192,28 +202,45 @@ fn run_stream(
     abort.verdict()?;
     let (file, ()) = (file?, finished?);
     let now = options.time.unwrap_or_else(crate::clock::now);
-    let bytes = file.size;
+    let mut tally = Tally::default();
+    let (size, body) = (file.size, Body::File(file));
+    tally.file(tally::change_of_stream(before.as_ref(), &body), size);
     let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     let mut pages = PageWriter::new(session, encoder, options.delta);
     let owner =
         owners.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let mut node = stream_node(now, 0o600, crate::format::Body::File(file));
-    for part in plan::stream_parts(&name)?.iter().rev() {
+    let mut node = stream_node(now, 0o600, body);
+    for part in parts.iter().rev() {
         node.name = part.to_vec();
         let mut writer = DirectoryWriter::default();
         writer.push(node, &owner, &mut pages)?;
         node = stream_node(now, 0o755, writer.finish(&mut pages)?.into());
     }
     pages.flush()?;
-    let tally = Tally { files_new: 1, bytes, ..Tally::default() };
     Ok((root_leaf(node, Owner::clone(&owner)), tally))
+}
+
+/// What a stream of these names was in the parent snapshot.
+fn stream_before(task: Task<'_>, parts: &[&[u8]]) -> Option<NodeRef> {
+    let mut node = Repository::root(task.parent?);
+    for part in parts {
+        let Body::Directory { page, .. } = node.body else { return None };
+        node = match task.repo.lookup(page, part) {
+            Ok(below) => below?,
+            Err(err) => {
+                tracing::warn!("{err}; the stream is stored as if it were new");
+                return None;
+            }
+        };
+    }
+    Some(node)
 }
 
 fn root_leaf(node: Node, owner: Owner) -> Leaf {
     Leaf { owners: vec![owner], nodes: vec![node] }
 }
 
-fn stream_node(now: Time, mode: u32, body: crate::format::Body) -> Node {
+fn stream_node(now: Time, mode: u32, body: Body) -> Node {
     Node {
         name: Vec::new(),
         mode,

@@ -5,6 +5,7 @@ use std::iter::Peekable;
 
 use crate::format::Body;
 use crate::repo::{Entries, NodeRef};
+use crate::sync::first_said;
 
 /// One directory's entries in the parent snapshot, followed in step.
 pub(super) struct Prior<'r> {
@@ -36,7 +37,9 @@ impl<'r> Prior<'r> {
                 Ok(node) if node.name == name => return Some(node.clone()),
                 Ok(_) => return None,
                 Err(err) => {
-                    tracing::warn!("{err}; what it held is read again");
+                    if first_said(&err.object()) {
+                        tracing::warn!("{err}; what it held is read again");
+                    }
                     self.entries.next();
                     return None;
                 }

@@ -13,7 +13,7 @@ use crate::codec::{BlockEncoder, ReadChunks};
 use crate::format::{ChunkClass, Content, File, PackKind, limits};
 use crate::localfs::{self, Found, GuardedFile, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
-use crate::repo::{BlockDraft, PageWriter, RepoError, Repository, Session};
+use crate::repo::{BlockDraft, NodeRef, PageWriter, RepoError, Repository, Session};
 
 use super::IngestOptions;
 use super::abort::Abort;
@@ -153,7 +153,7 @@ impl<'s, 'r> Reader<'s, 'r> {
     ) -> Result<(File, bool), Stop> {
         let found = source.found();
         if found.size == 0 {
-            return Ok((self.read_unsized(source)?, false));
+            return Ok((self.read_unsized(source, path, bases)?, false));
         }
         if found.size <= limits::INLINE_MAX as u64 {
             let file = self.read_inline(source, found)?;
@@ -168,13 +168,13 @@ impl<'s, 'r> Reader<'s, 'r> {
         if found.size > 1 << 20 {
             source.advise_sequential();
         }
-        let mut assembly = Assembly::new(found, None);
-        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        let mut assembly = Assembly::new(found);
+        let name = last_part(path);
         if ranges.first().is_some_and(|first| *first != (0..found.size)) {
             // What comes first may be a hole, or end in one.
             let (file, ranges) = (&mut content, ranges.as_slice());
             let whole = WholeReader { file, ranges, at: 0, size: found.size };
-            let cut = self.cutters.of_file(&mut ReadChunks::new(whole), name, found.size);
+            let cut = self.cutters.of_file(&mut ReadChunks::new(whole), name, Some(found.size));
             assembly.cut = Some(cut.map_err(Stop::Source)?);
         }
         for range in ranges {
@@ -190,11 +190,15 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// A file that states no size may have content all the same: those of procfs do.
-    fn read_unsized(&mut self, source: &SourceFile) -> Result<File, Stop> {
-        let mut assembly = Assembly::new(source.found(), Some(self.cutters.of_stream()));
+    fn read_unsized(
+        &mut self,
+        source: &SourceFile,
+        path: &[u8],
+        bases: &Bases<'_>,
+    ) -> Result<File, Stop> {
+        let mut assembly = Assembly::of_stream();
         let mut all = GuardedFile::new(source);
-        let bases = Bases::none(self.repo);
-        self.chunks(&mut assembly, all.range(0..u64::MAX), b"", &bases)?;
+        self.chunks(&mut assembly, all.range(0..u64::MAX), last_part(path), bases)?;
         if assembly.size == 0 {
             Ok(inline(Vec::new()))
         } else {
@@ -246,16 +250,27 @@ impl<'s, 'r> Reader<'s, 'r> {
         Ok(())
     }
 
-    /// Reads a stream to its end.
-    pub(super) fn stream(&mut self, stream: Box<dyn Read + Send>) -> Result<File> {
-        let mut assembly = Assembly::empty(Some(self.cutters.of_stream()));
-        let read = self.chunks(&mut assembly, stream, b"", &Bases::none(self.repo));
+    /// Reads a stream of this name to its end; `prior` is what it was in the parent snapshot.
+    pub(super) fn stream(
+        &mut self,
+        stream: Box<dyn Read + Send>,
+        name: &[u8],
+        prior: Option<&NodeRef>,
+    ) -> Result<File> {
+        let mut assembly = Assembly::of_stream();
+        let bases = Bases::of(self.repo, prior);
+        let read = self.chunks(&mut assembly, stream, last_part(name), &bases);
         read.and_then(|()| Ok(assembly.finish(&mut self.pages)?)).map_err(|stop| match stop {
             Stop::Open(err) => err.into(),
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
         })
     }
+}
+
+/// The name at a path's end, by which some classes are told.
+fn last_part(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
 /// A write within the tick of the file system's clock that the last one fell into leaves no trace in

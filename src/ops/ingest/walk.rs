@@ -19,6 +19,7 @@ use super::IngestOptions;
 use super::abort::Abort;
 use super::excludes::Excluder;
 use super::plan::{Branch, Plan};
+use super::tally::Tally;
 
 /// What the walker met next, in the order of the snapshot's tree.
 pub(super) enum Step {
@@ -69,18 +70,6 @@ pub(super) struct Task<'a> {
     pub(super) parent: Option<&'a Snapshot>,
     pub(super) abort: &'a Abort<'a>,
     pub(super) owners: &'a Owners,
-}
-
-/// Counts of one walk.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    pub(super) files_new: u64,
-    pub(super) files_changed: u64,
-    pub(super) files_unchanged: u64,
-    pub(super) directories: u64,
-    pub(super) others: u64,
-    pub(super) excluded: u64,
-    pub(super) bytes: u64,
 }
 
 pub(super) struct Walker<'a> {
@@ -252,9 +241,13 @@ impl<'a> Walker<'a> {
                 Some(Branch::Only(entries)) => (Some(entries), None),
                 _ => (None, place.device.or(Some(found.device))),
             };
-            let foreign =
-                self.excluder.one_file_system() && device.is_some_and(|d| d != found.device);
-            if !foreign {
+            let foreign = device.is_some_and(|device| device != found.device);
+            if foreign && self.excluder.one_file_system() {
+                // As is told in the documentation of the option.
+            } else if self.options.own_mounts.contains(&found.device) {
+                let path = String::from_utf8_lossy(&self.path);
+                tracing::warn!("{path} is taken as empty: this very repository is mounted there");
+            } else {
                 self.children(&Place { dir, only, device });
             }
         }

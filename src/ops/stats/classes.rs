@@ -1,14 +1,12 @@
-//! How files are spread over chunk classes.
-//!
-//! The sums of a directory page are kept once they are known, so that what snapshots share is read
-//! once: all snapshots cost as many reads as they have different pages, and 150 bytes for each.
+//! How files are spread over chunk classes. Each different page of all snapshots is read once, and
+//! costs 150 bytes.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use crate::format::{Body, ChunkClass, ChunkId, Content, File};
-use crate::ops::{OpError, Result};
-use crate::repo::{NodeRef, Page, PageAt, RepoError, Repository};
+use crate::format::{Body, ChunkClass, Content, File, Leaf};
+use crate::ops::Result;
+use crate::ops::pages::{PageWalk, Visit};
+use crate::repo::{NodeRef, RepoError, Repository};
 
 /// Files of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,26 +77,19 @@ impl ClassSums {
 }
 
 /// Sums up directories of one repository.
-pub struct ClassCounter<'a> {
-    repo: &'a Repository,
-    interrupted: &'a AtomicBool,
-    pages: HashMap<ChunkId, ClassSums>,
-    /// Pages that cannot be read; what lies below them is not counted.
-    pub damaged: Vec<RepoError>,
-}
+pub struct ClassCounter<'a>(PageWalk<'a, Counting>);
 
-/// A page on the way down.
-struct Open {
-    page: ChunkId,
-    below: Vec<PageAt>,
-    sums: ClassSums,
+/// Sums pages; of those that cannot be read, what lies below is not counted.
+#[derive(Default)]
+struct Counting {
+    damaged: Vec<RepoError>,
 }
 
 impl<'a> ClassCounter<'a> {
     /// That knows no page yet.
     #[must_use]
     pub fn new(repo: &'a Repository, interrupted: &'a AtomicBool) -> Self {
-        Self { repo, interrupted, pages: HashMap::new(), damaged: Vec::new() }
+        Self(PageWalk::new(repo, interrupted, Counting::default()))
     }
 
     /// The sums of an entry and all below it.
@@ -109,53 +100,42 @@ impl<'a> ClassCounter<'a> {
         let mut sums = ClassSums::default();
         match &node.body {
             Body::File(file) => sums.add_file(file),
-            Body::Directory { page: Some(page), .. } => sums = self.page(*page)?,
+            Body::Directory { page: Some(page), .. } => sums = self.0.sum(*page)?,
             _ => {}
         }
         Ok(sums)
     }
 
-    fn page(&mut self, root: ChunkId) -> Result<ClassSums> {
-        if let Some(known) = self.pages.get(&root) {
-            return Ok(*known);
-        }
-        let mut stack = vec![self.open(&PageAt::top(root))];
-        loop {
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Err(OpError::Interrupted);
-            }
-            let Some(top) = stack.last_mut() else { return Ok(ClassSums::default()) };
-            if let Some(below) = top.below.pop() {
-                match self.pages.get(&below.id) {
-                    Some(known) => top.sums.add(known),
-                    None => stack.push(self.open(&below)),
-                }
-                continue;
-            }
-            let Some(done) = stack.pop() else { return Ok(ClassSums::default()) };
-            self.pages.insert(done.page, done.sums);
-            match stack.last_mut() {
-                Some(above) => above.sums.add(&done.sums),
-                None => return Ok(done.sums),
+    /// Pages that could not be read; what lies below them was not counted.
+    #[must_use]
+    pub fn into_damaged(self) -> Vec<RepoError> {
+        self.0.visitor.damaged
+    }
+}
+
+impl Visit for Counting {
+    type Sum = ClassSums;
+
+    fn leaf(&mut self, leaf: &Leaf) -> ClassSums {
+        let mut sums = ClassSums::default();
+        for node in &leaf.nodes {
+            if let Body::File(file) = &node.body {
+                sums.add_file(file);
             }
         }
+        sums
     }
 
-    fn open(&mut self, at: &PageAt) -> Open {
-        let mut open = Open { page: at.id, below: Vec::new(), sums: ClassSums::default() };
-        match self.repo.page_at(at) {
-            Err(err) => self.damaged.push(err),
-            Ok(Page::Inner(refs)) => open.below.extend(at.below(&refs)),
-            Ok(Page::Leaf(leaf)) => {
-                for node in &leaf.nodes {
-                    match &node.body {
-                        Body::File(file) => open.sums.add_file(file),
-                        Body::Directory { page, .. } => open.below.extend(page.map(PageAt::top)),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        open
+    fn inner(&mut self) -> ClassSums {
+        ClassSums::default()
+    }
+
+    fn unread(&mut self, err: RepoError) -> ClassSums {
+        self.damaged.push(err);
+        ClassSums::default()
+    }
+
+    fn add(sum: &mut ClassSums, below: ClassSums) {
+        sum.add(&below);
     }
 }

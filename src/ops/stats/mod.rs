@@ -77,7 +77,7 @@ pub fn run(repo: &Repository, interrupted: &AtomicBool) -> Result<StatsReport> {
         report.span = Some((first.time, last.time));
     }
     report.damaged = list.damaged;
-    report.damaged.append(&mut counter.damaged);
+    report.damaged.extend(counter.into_damaged());
     count_objects(repo, &mut report)?;
     count_chunks(repo, &mut report, interrupted)?;
     Ok(report)

@@ -13,7 +13,7 @@
 mod report;
 mod trees;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,13 +21,13 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
-use crate::format::{ChunkId, Folder, ObjectKey, PackKind};
+use crate::format::{Folder, ObjectKey, PackKind};
 use crate::progress::Progress;
 use crate::repo::{PackCheck, RepoError, Repository, StoredPack};
 
 use super::{OpError, Result};
 
-use trees::{Stored, TreeCheck};
+use trees::{Stored, Suspects, TreeCheck};
 
 pub use report::{Affected, Damaged, VerifyReport};
 
@@ -137,7 +137,7 @@ fn segments(
     Ok(())
 }
 
-/// Checks all packs, several at a time. Returns the chunks that have an unreadable copy.
+/// Checks all packs, several at a time. Returns what has an unreadable copy.
 fn check_packs(
     repo: &Repository,
     options: VerifyOptions,
@@ -145,14 +145,14 @@ fn check_packs(
     report: &mut VerifyReport,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
-) -> Result<HashSet<ChunkId>> {
+) -> Result<Suspects> {
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let bytes = if options.read_data { packs.iter().map(|pack| pack.len).sum() } else { 0 };
     progress.expect(0, bytes);
-    let merged = Mutex::new((report, HashSet::new()));
+    let merged = Mutex::new((report, Suspects::default()));
     let (sender, receiver) = crossbeam_channel::bounded::<StoredPack>(QUEUE);
     let work = |receiver: Receiver<StoredPack>| {
         for pack in receiver {
@@ -164,7 +164,7 @@ fn check_packs(
             // Whole between any two statements, so a panic elsewhere spoils nothing.
             let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
             let (report, suspects) = &mut *merged;
-            merge(report, check, suspects);
+            merge(report, &pack, check, suspects);
         }
     };
     let panicked = std::thread::scope(|scope| {
@@ -193,13 +193,16 @@ fn check_packs(
     Ok(merged.into_inner().unwrap_or_else(PoisonError::into_inner).1)
 }
 
-fn merge(report: &mut VerifyReport, check: PackCheck, suspects: &mut HashSet<ChunkId>) {
+fn merge(report: &mut VerifyReport, pack: &StoredPack, check: PackCheck, suspects: &mut Suspects) {
     report.packs += 1;
     report.blocks += check.blocks;
     report.chunks += check.chunks;
     report.pack_bytes += check.bytes;
     report.unindexed_chunks += check.unindexed;
-    suspects.extend(check.unreadable);
+    suspects.chunks.extend(check.unreadable);
+    if check.unseen {
+        suspects.packs.insert(pack.id);
+    }
     for err in &check.errors {
         report.damage(err);
     }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::format::SnapshotId;
+use crate::format::{ObjectKey, SnapshotId};
 use crate::ops::path::escaped;
-use crate::repo::RepoError;
+use crate::repo::{PACK_MISSING, RepoError};
 use crate::storage::StorageError;
 
 /// Affected paths that are listed; the count goes on.
@@ -67,6 +67,9 @@ pub struct VerifyReport {
     pub strangers: Vec<String>,
     /// What is damaged or missing.
     pub damaged_count: u64,
+    /// Whether packs are among that: what they held can be stored again from its sources.
+    #[serde(skip)]
+    pub damaged_packs: bool,
     /// The first 10,000 of them, each once.
     pub damaged: Vec<Damaged>,
     /// Paths of snapshots that cannot be read whole.
@@ -97,6 +100,7 @@ impl VerifyReport {
             return false;
         }
         self.damaged_count += 1;
+        self.damaged_packs |= err.is_about_pack();
         if self.damaged.len() < DAMAGED_LISTED {
             self.damaged.push(damaged.clone());
             self.seen.0.insert(damaged);
@@ -136,22 +140,17 @@ impl Damaged {
             RepoError::Base { object, base, cause } => {
                 (object.clone(), format!("is told from chunk {base}: {cause}"))
             }
-            RepoError::Storage(err) => (storage_object(err), with_cause(err)),
+            // In the words of the index's own check: it is one loss, however it was met.
+            RepoError::Storage(StorageError::NotFound { object: object @ ObjectKey::Pack(..) }) => {
+                (object.to_string(), PACK_MISSING.into())
+            }
+            RepoError::Storage(err) => (err.object(), with_cause(err)),
             err => (String::new(), with_cause(err)),
         };
+        // Messages begin with the object's name, which stands beside them here.
+        let rest = what.strip_prefix(&object).and_then(|rest| rest.strip_prefix(' '));
+        let what = rest.map(str::to_owned).unwrap_or(what);
         Self { object, what }
-    }
-}
-
-fn storage_object(err: &StorageError) -> String {
-    match err {
-        StorageError::NotFound { object }
-        | StorageError::AlreadyExists { object }
-        | StorageError::Short { object, .. }
-        | StorageError::TooLong { object, .. }
-        | StorageError::Full { object, .. } => object.to_string(),
-        StorageError::Io { what, .. } => what.clone(),
-        StorageError::Poisoned { location } => location.clone(),
     }
 }
 

@@ -28,9 +28,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::format::index::{PackInfo, Place, Segment};
-use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, SegmentId};
+use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, PackKind, SegmentId};
 use crate::storage::{Storage, StorageError};
-use crate::sync::lock;
+use crate::sync::{first_said, lock};
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
@@ -138,7 +138,9 @@ impl Index {
                     segments.push(Arc::new(open));
                 }
                 Err(err) if err.is_damage() || is_io(&err) => {
-                    tracing::error!("{}; going on without it", chain(&err));
+                    if first_said(&ObjectKey::Segment(id).to_string()) {
+                        tracing::error!("{}; going on without it", chain(&err));
+                    }
                     skipped = true;
                     // What cannot be read now may be readable the next moment.
                     if matches!(err, RepoError::Corrupt { .. }) {
@@ -257,6 +259,32 @@ impl Index {
             }
         }
         Ok(false)
+    }
+
+    /// The one tree page whose id is not below `first` and `fits`, which ids do that begin with at
+    /// least the first 24 bits of it. `None` where there are several. What a damaged segment knows
+    /// counts for nothing.
+    pub(crate) fn only_page(
+        &self,
+        first: &ChunkId,
+        fits: impl Fn(&ChunkId) -> bool,
+    ) -> Option<ChunkId> {
+        let mut found = None;
+        for open in self.segments().iter() {
+            let ids = self.ask(open, |segment| {
+                let ids = segment.ids_from(first)?;
+                Ok(ids.take_while(|id| fits(id)).collect::<Vec<_>>())
+            });
+            for id in ids.unwrap_or_default() {
+                let is_page = self.has_place(&id, |place| place.pack.kind == PackKind::Meta);
+                match found {
+                    _ if !is_page => {}
+                    Some(other) if other != id => return None,
+                    _ => found = Some(id),
+                }
+            }
+        }
+        found
     }
 
     /// Asks one segment; where its cache file turns out malformed, asks the stored one.

@@ -2,13 +2,19 @@
 
 use std::sync::atomic::AtomicBool;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
 use crate::format::index::{Place, Segment};
 use crate::format::{ChunkId, Malformed, ObjectKey, SegmentId};
 use crate::repo::error::{InObject, Result};
 
-use super::cache::{SUM_LEN, is_whole};
+use super::cache::{SUM_LEN, expect, is_whole};
+
+/// Mapped segments up to this size are read with the kernel's read-ahead once they are open: a few
+/// look-ups bring all of them into memory. Of larger ones a look-up reads the pages that it needs.
+/// The header of either is read alone: with a read-ahead of 4 MiB, nine segments took 75 ms to open
+/// from disk.
+const READ_AHEAD_MAX: usize = 64 << 20;
 
 /// A segment's body.
 #[derive(Debug)]
@@ -46,11 +52,27 @@ impl OpenSegment {
     pub(super) fn new(id: SegmentId, body: Body) -> Result<Self, Malformed> {
         let mapped = matches!(body, Body::Mapped(_));
         let (mended, unfit) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { id, segment: Segment::open(body)?, mapped, mended, unfit })
+        let open = Self { id, segment: Segment::open(body)?, mapped, mended, unfit };
+        open.expect_lookups();
+        Ok(open)
+    }
+
+    fn expect_lookups(&self) {
+        if let Body::Mapped(map) = self.segment.body() {
+            let large = map.len() > READ_AHEAD_MAX;
+            expect(map, if large { Advice::Random } else { Advice::Normal });
+        }
+    }
+
+    fn expect_scan(&self) {
+        if let Body::Mapped(map) = self.segment.body() {
+            expect(map, Advice::Sequential);
+        }
     }
 
     /// Reads all of it: whether its bytes are what was fetched, and what they should be.
     pub(super) fn check_whole(&self) -> Result<(), Malformed> {
+        self.expect_scan();
         if let Body::Mapped(map) = self.segment.body()
             && !is_whole(map)
         {
@@ -66,6 +88,7 @@ impl OpenSegment {
 
     /// Every chunk with its place, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(ChunkId, Place)>> + '_ {
+        self.expect_scan();
         self.segment.iter().map(|item| item.in_object(&self.object()))
     }
 }

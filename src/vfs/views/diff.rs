@@ -163,7 +163,7 @@ impl Vfs {
     }
 
     /// What a part shows of an entry that is as stated on either side.
-    fn shown(
+    fn part_entry(
         &self,
         which: Which,
         old: Option<NodeRef>,
@@ -222,7 +222,8 @@ impl Vfs {
         let find = |directory: DirectoryRef| {
             self.repo.lookup(directory.page, name).map_err(VfsError::about(name))
         };
-        let shown = self.shown(part.which, find(old)?, find(new)?)?.ok_or(VfsError::NotFound)?;
+        let shown =
+            self.part_entry(part.which, find(old)?, find(new)?)?.ok_or(VfsError::NotFound)?;
         let attr = self.hold_shown(layout, parent, part, &shown)?;
         Ok(Entry { attr, lifetime: Lifetime::Forever })
     }
@@ -252,7 +253,7 @@ impl Vfs {
                 continue;
             }
             let (old, new) = (found.old.map(|side| side.node), found.new.map(|side| side.node));
-            let Some(shown) = self.shown(part.which, old, new)? else { continue };
+            let Some(shown) = self.part_entry(part.which, old, new)? else { continue };
             let attr = self.hold_shown(layout, ino, part, &shown)?;
             let (Shown::Whole(node) | Shown::Part(_, node)) = &shown;
             if !self.offer_held(lister, &node.name, attr, Lifetime::Forever, position + FIRST + 1) {

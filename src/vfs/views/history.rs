@@ -18,6 +18,7 @@ use crate::units::chain;
 use super::super::inode::{self, Place};
 use super::super::layout::Layout;
 use super::super::list::FIRST;
+use super::super::root::{ShowOwner, owner_of};
 use super::super::snapshots::SnapshotRoot;
 
 /// Bytes of histories and of listings that are kept, each.
@@ -27,12 +28,15 @@ const ENTRY_BYTES: usize = 96;
 
 const ACL: &[u8] = b"system.posix_acl_access";
 
+/// Whom entries are shown to belong to.
+type Owners<'a> = Option<&'a dyn ShowOwner>;
+
 /// Who may look into a directory that stands for several: whoever may into each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// It stands for no directory: for names of versions only.
     Open,
-    /// Permission bits that all of them grant, and their owner.
+    /// Permission bits that all of them grant, and their owner as it is shown.
     Owned { mode: u32, uid: u32, gid: u32 },
     /// They have different owners.
     Mixed,
@@ -42,12 +46,12 @@ impl Access {
     const READ: u32 = 0o555;
     const OWNER: u32 = 0o500;
 
-    fn of(node: &NodeRef) -> Self {
-        let owner = node.owner();
+    fn of(node: &NodeRef, owners: Owners<'_>) -> Self {
+        let (uid, gid) = owner_of(owners, node);
         let has_acl = node.xattrs.iter().any(|xattr| xattr.name == ACL);
         // An ACL may refuse somebody what the bits of group and others grant.
         let mode = node.mode & if has_acl { Self::OWNER } else { Self::READ };
-        Self::Owned { mode, uid: owner.uid, gid: owner.gid }
+        Self::Owned { mode, uid, gid }
     }
 
     fn and(self, other: Self) -> Self {
@@ -63,9 +67,9 @@ impl Access {
         }
     }
 
-    fn add(&mut self, node: &NodeRef) {
+    fn add(&mut self, node: &NodeRef, owners: Owners<'_>) {
         if Kind::of(&node.body) == Kind::Directory {
-            *self = self.and(Self::of(node));
+            *self = self.and(Self::of(node, owners));
         }
     }
 
@@ -125,14 +129,15 @@ type Key = (Time, Vec<u8>);
 
 #[derive(Debug)]
 pub(super) struct Histories {
+    owners: Option<Arc<dyn ShowOwner>>,
     histories: Mutex<WeightedLru<Key, Arc<History>>>,
     listings: Mutex<WeightedLru<Key, Arc<Vec<Listed>>>>,
 }
 
 impl Histories {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(owners: Option<Arc<dyn ShowOwner>>) -> Self {
         let histories = Mutex::new(WeightedLru::new(BYTES_KEPT));
-        Self { histories, listings: Mutex::new(WeightedLru::new(BYTES_KEPT)) }
+        Self { owners, histories, listings: Mutex::new(WeightedLru::new(BYTES_KEPT)) }
     }
 
     /// What became of a path; `None` where no snapshot has it.
@@ -152,7 +157,7 @@ impl Histories {
             history = match known {
                 Some(known) => known,
                 None => {
-                    let found = Arc::new(history.child(repo, name)?);
+                    let found = Arc::new(history.child(repo, name, self.owners.as_deref())?);
                     if !found.is_partial {
                         let weight = found.weight() + path.len();
                         lock(&self.histories).put(key, Arc::clone(&found), weight);
@@ -170,7 +175,7 @@ impl Histories {
         if let Some(known) = lock(&self.histories).get(&key) {
             return Arc::clone(known);
         }
-        let mut building = Building::default();
+        let mut building = Building::of(self.owners.as_deref());
         for snapshot in &layout.snapshots {
             building.add(b"", snapshot, &snapshot.node);
         }
@@ -191,7 +196,7 @@ impl Histories {
         if let Some(known) = lock(&self.listings).get(&key) {
             return Ok(Arc::clone(known));
         }
-        let (children, is_partial) = history.children(repo)?;
+        let (children, is_partial) = history.children(repo, self.owners.as_deref())?;
         let listed = Arc::new(placed(history, children));
         if !is_partial {
             let weight = listed.iter().map(|listed| listed.name.len() + ENTRY_BYTES).sum();
@@ -224,7 +229,8 @@ fn placed(history: &History, mut children: HashMap<Vec<u8>, Access>) -> Vec<List
 }
 
 #[derive(Default)]
-struct Building {
+struct Building<'a> {
+    owners: Owners<'a>,
     directories: Vec<WasDirectory>,
     pages: HashSet<ChunkId>,
     versions: Vec<Version>,
@@ -232,9 +238,13 @@ struct Building {
     access: Option<Access>,
 }
 
-impl Building {
+impl<'a> Building<'a> {
+    fn of(owners: Owners<'a>) -> Self {
+        Self { owners, ..Self::default() }
+    }
+
     fn add(&mut self, name: &[u8], snapshot: &Arc<SnapshotRoot>, node: &NodeRef) {
-        self.access.get_or_insert(Access::Open).add(node);
+        self.access.get_or_insert(Access::Open).add(node, self.owners);
         if let Some(directory) = DirectoryRef::of(&node.body) {
             if directory.page.is_some_and(|page| self.pages.insert(page)) {
                 let snapshot = Arc::clone(snapshot);
@@ -272,8 +282,8 @@ impl History {
     }
 
     /// What became of an entry. An error where it was found nowhere, and not looked for everywhere.
-    fn child(&self, repo: &Repository, name: &[u8]) -> Result<Self, RepoError> {
-        let (mut building, mut failure) = (Building::default(), None);
+    fn child(&self, repo: &Repository, name: &[u8], owners: Owners<'_>) -> Result<Self, RepoError> {
+        let (mut building, mut failure) = (Building::of(owners), None);
         for WasDirectory { snapshot, directory } in &self.directories {
             match repo.lookup(directory.page, name) {
                 Ok(Some(node)) => building.add(name, snapshot, &node),
@@ -290,7 +300,11 @@ impl History {
 
     /// Names of all that the directories held, and whether any page was left out; each is read
     /// once. An error where none could be read.
-    fn children(&self, repo: &Repository) -> Result<(HashMap<Vec<u8>, Access>, bool), RepoError> {
+    fn children(
+        &self,
+        repo: &Repository,
+        owners: Owners<'_>,
+    ) -> Result<(HashMap<Vec<u8>, Access>, bool), RepoError> {
         let (mut children, mut failure, mut seen) = (HashMap::new(), None, HashSet::new());
         let tops = self.directories.iter().filter_map(|one| one.directory.page);
         let mut stack: Vec<_> = tops.map(PageAt::top).collect();
@@ -300,7 +314,7 @@ impl History {
             }
             match repo.page_at(&at) {
                 Ok(Page::Inner(refs)) => stack.extend(at.below(&refs)),
-                Ok(Page::Leaf(leaf)) => add_children(&mut children, &leaf, at.id),
+                Ok(Page::Leaf(leaf)) => add_children(&mut children, &leaf, at.id, owners),
                 Err(err) => failure = Some(log(err)),
             }
         }
@@ -315,14 +329,19 @@ impl History {
     }
 }
 
-fn add_children(children: &mut HashMap<Vec<u8>, Access>, leaf: &Arc<Leaf>, page: ChunkId) {
+fn add_children(
+    children: &mut HashMap<Vec<u8>, Access>,
+    leaf: &Arc<Leaf>,
+    page: ChunkId,
+    owners: Owners<'_>,
+) {
     let nodes = (0..leaf.nodes.len()).filter_map(|n| NodeRef::new(Arc::clone(leaf), Some(page), n));
     for node in nodes {
         match children.get_mut(&node.name) {
-            Some(access) => access.add(&node),
+            Some(access) => access.add(&node, owners),
             None => {
                 let mut access = Access::Open;
-                access.add(&node);
+                access.add(&node, owners);
                 children.insert(node.name.clone(), access);
             }
         }

@@ -9,7 +9,7 @@
 //! number, so that the kernel keeps its pages once. What only a view has is a [`View`], known by
 //! a number for as long as the kernel remembers it and no longer; what was worked out for it lies
 //! in caches that are bounded in bytes. A view grants nobody what the snapshots refuse: each of
-//! its directories has the permissions of the directories that it stands for.
+//! its directories has the permissions of the directories that it stands for, as they are shown.
 
 mod diff;
 mod history;
@@ -31,7 +31,7 @@ use super::inode::{self, Class, Directory};
 use super::layout::Layout;
 use super::list::{FIRST, Take};
 use super::table::Same;
-use super::{DirEntry, Entry, Ino, Listing, Vfs};
+use super::{DirEntry, Entry, Ino, Listing, ShowOwner, Vfs};
 
 use history::Histories;
 use status::Text;
@@ -143,10 +143,10 @@ pub(super) struct Views {
 }
 
 impl Views {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(owners: Option<Arc<dyn ShowOwner>>) -> Self {
         Self {
             summaries: Mutex::new(summary::cache()),
-            histories: Histories::new(),
+            histories: Histories::new(owners),
             texts: AtomicU64::new(0),
         }
     }
@@ -179,7 +179,7 @@ impl Vfs {
                 ..Attr::of_virtual(ino, None, pair.new.snapshot.time, self.owner)
             },
             View::Alias(alias) => Attr::of_virtual(ino, Some(&alias.target), time, self.owner),
-            View::Part(part) => Attr::of_node(ino, &self.part_node(part)?),
+            View::Part(part) => self.attr_of(ino, &self.part_node(part)?),
             View::Text(text) => text.attr(ino, self.owner),
         })
     }

@@ -5,16 +5,19 @@
 //! numbers that outlive what the kernel remembers.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::format::{Body, Folder, Kind, Snapshot};
+use crate::format::{Body, Folder, Kind, Owner, Snapshot};
 use crate::repo::{Change, DirectoryRef, NodeRef};
 use crate::storage::Storage;
 
 use super::super::tests::mount_tree::{Item, What, commit};
 use super::super::tests::{NOON, World, names, plain_names, read, walk};
-use super::super::{Attr, Entry, Ino, Listing, Result, Seek, Vfs, VfsError};
+use super::super::{
+    Attr, Entry, Ino, Listing, Result, Seek, ShowOwner, Start, Vfs, VfsError, VfsOptions,
+};
 
 fn snapshot_name(vfs: &Vfs, snapshot: &Snapshot) -> String {
     let all = plain_names(vfs, walk(vfs, "snapshots").unwrap().attr.ino);
@@ -145,6 +148,88 @@ fn versions_grant_nobody_what_a_snapshot_refuses() {
     let mut paths = BTreeMap::new();
     below(&vfs, attr(&vfs, "versions").ino, "", 3, &mut paths);
     assert_eq!((paths["/owned"].mode, paths["/owned"].uid), (0o500, 5), "in listings too");
+}
+
+/// Shows everything as one owner's.
+#[derive(Debug)]
+struct All(u32, u32);
+
+impl ShowOwner for All {
+    fn owner(&self, _: &Owner) -> (u32, u32) {
+        (self.0, self.1)
+    }
+}
+
+#[test]
+fn owners_below_views_are_those_that_are_shown() {
+    let world = World::new();
+    let owned = |item: Item, uid| Item { uid, ..item };
+    let tree = |text: &str, uid, mode| {
+        let file = owned(Item::file(text), uid);
+        Item::directory().with("d", owned(Item::directory().with("f", file), uid).mode(mode))
+    };
+    let old = commit(&world.repo, &tree("1", 7, 0o750), NOON, &[]);
+    let new = commit(&world.repo, &tree("2", 8, 0o705), NOON + 1, &[]);
+    let owners: Option<Arc<dyn ShowOwner>> = Some(Arc::new(All(1000, 100)));
+    let (plain, vfs) =
+        (world.vfs(), world.vfs_with(VfsOptions { owners, ..VfsOptions::default() }).unwrap());
+    let (old, new) = (snapshot_name(&vfs, &old), snapshot_name(&vfs, &new));
+    let shown = |vfs: &Vfs, path: &str| {
+        let found = attr(vfs, path);
+        assert_eq!(vfs.attr(found.ino).unwrap(), found, "{path}: looked up and asked for");
+        (found.mode, found.uid, found.gid)
+    };
+    for (path, mode) in [
+        ("versions".into(), 0o555),
+        ("versions/d".into(), 0o500),
+        (format!("versions/d/f/{old}"), 0o644),
+        (format!("diff/{old}..{new}/changed"), 0o755),
+        (format!("diff/{old}..{new}/changed/d"), 0o705),
+        (format!("diff/{old}..{new}/changed/d/f"), 0o644),
+    ] {
+        assert_eq!(shown(&vfs, &path), (mode, 1000, 100), "{path}");
+    }
+    let mut listed = BTreeMap::new();
+    below(&vfs, attr(&vfs, "versions").ino, "", 1, &mut listed);
+    assert_eq!((listed["/d"].uid, listed["/d"].gid), (1000, 100));
+    assert_eq!(shown(&plain, "versions/d"), (0o500, 5, 6), "two owners are nobody's");
+    assert_eq!(shown(&plain, &format!("versions/d/f/{new}")), (0o644, 8, 0));
+}
+
+#[test]
+fn a_mount_of_one_snapshot_has_no_views_and_never_gets_any() {
+    let world = World::new();
+    let tree = Item::directory().with("f", Item::file("x").xattr("user.a", b"b"));
+    let snapshot = commit(&world.repo, &tree, NOON, &[]);
+    let all = world.vfs();
+    let start = Some(Start { snapshot: snapshot.clone(), path: Vec::new() });
+    let vfs = world.vfs_with(VfsOptions { start, ..VfsOptions::default() }).unwrap();
+    assert!(all.follows() && !vfs.follows());
+    commit(&world.repo, &tree, NOON + 1, &[]);
+    vfs.refresh();
+    assert_eq!(plain_names(&vfs, Ino::ROOT), ["f"]);
+    for name in plain_names(&all, Ino::ROOT) {
+        assert!(is_missing(&walk(&vfs, &name)), "{name}");
+        let elsewhere = attr(&all, &name).ino;
+        assert!(matches!(vfs.attr(elsewhere), Err(VfsError::Stale)), "{name}");
+        assert!(matches!(vfs.lookup(elsewhere, b"."), Err(VfsError::Stale)), "{name}");
+    }
+    let told = |name: &str| vfs.xattr(Ino::ROOT, name.as_bytes()).unwrap();
+    assert_eq!(told("user.icecore.snapshot"), snapshot.id.to_string().into_bytes());
+    assert_eq!(told("user.icecore.files"), b"1");
+}
+
+#[test]
+fn a_handle_of_a_view_is_stale_once_the_kernel_forgot_it() {
+    let world = World::new();
+    commit(&world.repo, &Item::directory().with("d", Item::directory()), NOON, &[]);
+    let vfs = world.vfs();
+    for path in ["versions", "versions/d", ".icecore/status", "diff/latest..latest"] {
+        let ino = attr(&vfs, path).ino;
+        assert_eq!(vfs.lookup(ino, b".").unwrap().attr.ino, ino, "{path}");
+        vfs.forget(ino, u64::MAX);
+        assert!(matches!(vfs.lookup(ino, b"."), Err(VfsError::Stale)), "{path}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 pub mod codec;
 #[path = "../../../src/format/mod.rs"]
 pub mod format;
+pub mod classes;
 #[path = "../../format_fixtures/mod.rs"]
 mod format_fixtures;
 

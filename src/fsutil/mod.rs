@@ -13,10 +13,12 @@
 //! Every step is announced to a [`WriteSteps`], so that a test can stop a write where a crash
 //! would.
 
+mod direct;
+
 use std::{
     fmt,
     fs::{self, DirBuilder, File},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -159,10 +161,10 @@ fn publish(
     to: &Path,
     bytes: &[u8],
 ) -> Result<(), WriteFailure> {
-    let mut file = step(steps, WriteStep::Create, || {
+    let file = step(steps, WriteStep::Create, || {
         File::options().write(true).create_new(true).mode(FILE_MODE).open(temporary)
     })?;
-    step(steps, WriteStep::Write, || file.write_all(bytes))?;
+    step(steps, WriteStep::Write, || direct::write_all(&file, bytes))?;
     step(steps, WriteStep::SyncFile, || file.sync_all())?;
     drop(file);
     step(steps, WriteStep::Rename, || rename_new(temporary, to))

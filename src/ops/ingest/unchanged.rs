@@ -1,0 +1,78 @@
+//! What need not be read again: whether an entry is what the parent snapshot says, and whether the
+//! repository still holds what that refers to.
+
+use crate::format::{Body, ChunkId, Content, File, Kind, Node, Owner};
+use crate::localfs::Found;
+use crate::repo::{NodeRef, Session};
+
+use super::walk::Task;
+
+impl Task<'_> {
+    /// Whether the parent's entry stands for this one, which need not be read then.
+    pub(super) fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
+        !self.options.force && self.looks_unchanged(prior, found)
+    }
+
+    /// The same by its attributes alone, whether it is to be read anyway or not.
+    pub(super) fn looks_unchanged(&self, prior: &Node, found: &Found) -> bool {
+        if prior.unstable || Kind::of(&prior.body) != found.kind {
+            return false;
+        }
+        let body = match &prior.body {
+            Body::File(file) => file.size == found.size && self.is_stored(file),
+            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
+                (*major, *minor) == found.rdev
+            }
+            // Another target needs another inode, which only the ctime tells for sure.
+            Body::Symlink { .. } => prior.ctime == found.ctime,
+            _ => true,
+        };
+        body && prior.mtime == found.mtime
+            && (self.options.ignore_ctime || prior.ctime == found.ctime)
+            && (self.options.ignore_inode || prior.inode == found.inode)
+    }
+
+    /// Whether not even an attribute of an unchanged entry differs. With an equal ctime the extended
+    /// attributes are the same. What has several names is put together anew.
+    pub(super) fn is_same(&self, prior: &NodeRef, found: &Found, owner: &Owner) -> bool {
+        let atime = self.options.keep_atime.then_some(found.atime);
+        found.nlink == 1
+            && prior.link.is_none()
+            && prior.page.is_some()
+            && (prior.ctime, prior.btime) == (found.ctime, found.btime)
+            && (prior.mode, prior.inode, prior.atime) == (found.mode, found.inode, atime)
+            && prior.owner() == owner
+    }
+
+    /// Whether the repository still has what the parent's node refers to; else it is read again.
+    /// Where nothing is known to be missing, the node's own list tells enough.
+    fn is_stored(&self, file: &File) -> bool {
+        let Content::Extents { extents, .. } = &file.content else { return true };
+        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
+            return false;
+        }
+        !self.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
+    }
+
+    fn has_chunk(&self, id: &ChunkId) -> bool {
+        match self.session {
+            Some(session) => session.has_chunk(id),
+            None => self.repo.has_chunk(id).unwrap_or(false),
+        }
+    }
+
+    fn has_all_chunks(&self, file: &File) -> bool {
+        let mut offset = 0;
+        while offset < file.size {
+            match self.repo.extent_at(file, offset) {
+                Ok(Some(placed))
+                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
+                {
+                    offset = placed.offset + placed.extent.len;
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+}
