@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("codec", &["format"]),
     ("repo", &["format", "units", "clock", "fsutil", "sync", "storage", "codec"]),
     ("localfs", &["format", "fsutil"]),
-    ("vfs", &["format", "units", "clock", "repo"]),
+    ("vfs", &["format", "units", "clock", "sync", "repo"]),
     (
         "ops",
         &[

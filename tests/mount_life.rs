@@ -41,7 +41,8 @@ fn a_new_snapshot_appears_and_latest_follows() {
     world.mount();
     let root = world.mountpoint();
     let snapshots = root.join("snapshots");
-    assert_eq!(names(&root), ["hosts", "snapshots", "tags"]);
+    let all = [".icecore", "diff", "hosts", "snapshots", "sources", "tags", "versions"];
+    assert_eq!(names(&root), all);
     assert!(names(&snapshots).is_empty());
     let tree = |text: &str| Item::directory().with("f", Item::file(text));
     let first = world.commit(&tree("one"), NOON);

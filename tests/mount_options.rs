@@ -50,8 +50,32 @@ fn one_snapshot_or_a_directory_of_one_is_the_root() {
     ] {
         let mount = mount(&sandbox, options);
         assert_eq!(read(&mount, root), content, "{options:?}");
+        for absent in ["latest", "snapshots", "versions", "diff", ".icecore"] {
+            assert!(!mount.path().join(absent).exists(), "{options:?}: {absent}");
+        }
         mount.unmount();
     }
+}
+
+#[test]
+fn an_owner_is_shown_below_versions_and_differences_too() {
+    let sandbox = Sandbox::new();
+    prepared(&sandbox);
+    let mount = mount(&sandbox, &["--uid", "1234", "--gid", "4321"]);
+    let versions = mount.path().join("versions/srv/models/m");
+    let version = names(&versions).remove(0);
+    for path in [
+        "versions",
+        "versions/srv/models",
+        &format!("versions/srv/models/m/{version}"),
+        "diff/latest~1..latest/changed",
+        "diff/latest~1..latest/changed/srv/models",
+        "diff/latest~1..latest/changed/srv/models/m",
+    ] {
+        let meta = fs::metadata(mount.path().join(path)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (1234, 4321), "{path}");
+    }
+    mount.unmount();
 }
 
 #[test]

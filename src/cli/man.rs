@@ -16,7 +16,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::mount::manual;
-use super::{Cli, completions};
+use super::{Cli, completions, man_views};
 
 /// Write the man pages and completions
 ///
@@ -126,7 +126,10 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
     }
     match name {
         "icecore" => general_sections(&mut text),
-        "icecore-mount" => sections(&mut text, manual::MOUNT),
+        "icecore-mount" => {
+            sections(&mut text, man_views::MOUNT);
+            sections(&mut text, manual::MOUNT);
+        }
         "icecore-umount" => sections(&mut text, manual::UMOUNT),
         _ => {}
     }

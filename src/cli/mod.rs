@@ -17,6 +17,7 @@ mod key;
 mod log;
 mod ls;
 mod man;
+mod man_views;
 mod mount;
 mod output;
 mod priority;

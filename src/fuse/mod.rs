@@ -1,8 +1,9 @@
 //! The mount: the one folder that knows FUSE and names fuser.
 //!
 //! [`mount`] shows a repository and returns when it can be used; `adapter` translates between the
-//! kernel and [`crate::vfs`]; [`umount`] takes off what is mounted, from any process; [`daemon`]
-//! starts the process that serves in the background; [`users`] tells who holds a mount. Nothing here knows snapshots or storage.
+//! kernel and [`crate::vfs`]; `live` sees snapshots come and go; [`umount`] takes off what is
+//! mounted, from any process; [`daemon`] starts the process that serves in the background;
+//! [`users`] tells who holds a mount. Nothing here knows snapshots or storage.
 //!
 //! What must stay true: never unmounted by itself on a fault; never mounted where reading the
 //! repository would go through the mount.
@@ -11,6 +12,7 @@ mod adapter;
 mod convert;
 pub mod daemon;
 mod error;
+mod live;
 mod mount;
 mod push;
 mod table;

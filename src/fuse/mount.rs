@@ -9,6 +9,7 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 
 use super::adapter::{Adapter, READAHEAD};
 use super::error::{FuseError, Result};
+use super::live::{Watch, watch};
 use super::push::{self, Pusher};
 use super::table::{FS_TYPE, SOURCE, mounted_on};
 use super::turns::Turns;
@@ -60,6 +61,7 @@ pub struct Mounted {
     mountpoint: PathBuf,
     session: BackgroundSession,
     vfs: Arc<Vfs>,
+    _watch: Option<Watch>,
 }
 
 /// Unmounts from another thread than the one that waits: for signals.
@@ -120,7 +122,8 @@ impl Prepared {
         let session = serve(&vfs, &mountpoint, &config)
             .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
         raise_readahead(&mountpoint);
-        Ok(Mounted { mountpoint, session, vfs })
+        let _watch = watch(&vfs);
+        Ok(Mounted { mountpoint, session, vfs, _watch })
     }
 }
 

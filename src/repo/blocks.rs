@@ -59,6 +59,11 @@ impl Block {
         Self { plain, verified: Mutex::new(Vec::new()), used: AtomicBool::new(false) }
     }
 
+    /// Plain bytes of all its chunks.
+    pub(super) const fn len(&self) -> usize {
+        self.plain.len()
+    }
+
     /// The chunk that lies there, after its bytes were compared with its id, once for all;
     /// `id_of` computes ids.
     pub(super) fn chunk(

@@ -13,6 +13,7 @@ use crate::storage::Storage;
 
 use super::ahead::Ahead;
 use super::blocks::{Block, BlockCache, BlockKey, Chunk, ChunkDefect};
+use super::counters::Counters;
 use super::error::{RepoError, Result};
 use super::index::Index;
 use super::pack::{OpenedBlock, block_name};
@@ -37,6 +38,7 @@ pub(crate) struct ChunkReader {
     pub(crate) index: Arc<Index>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) ahead: Arc<Ahead>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl ChunkReader {
@@ -73,7 +75,9 @@ impl ChunkReader {
         if place.base.is_none() && !block.bases()?.is_empty() {
             return Err(block.corrupt("it is told from others, which the index denies"));
         }
-        block.decode(|id| self.base(id, Some((place.pack.id, place.block_offset))))
+        let plain = block.decode(|id| self.base(id, Some((place.pack.id, place.block_offset))))?;
+        self.counters.block(plain.len());
+        Ok(plain)
     }
 
     /// The verified bytes of a base: of a chunk that is stored itself, never as a delta, and not in
@@ -113,7 +117,13 @@ impl ChunkReader {
         })
     }
 
+    /// Plain bytes of the block that a place names.
+    pub(crate) fn block_len(&self, place: &Place) -> Result<u64> {
+        Ok(self.block(place)?.len() as u64)
+    }
+
     fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+        self.counters.chunk();
         let block = self.block(place)?;
         if block.is_first_use() {
             self.ahead.used(place);

@@ -10,6 +10,8 @@ mod ahead;
 mod blocks;
 mod chunks;
 mod content;
+mod counters;
+mod diff;
 mod directory;
 mod error;
 mod index;
@@ -18,6 +20,7 @@ mod pack;
 mod pages;
 mod session;
 mod snapshots;
+mod stored;
 mod trees;
 mod vault;
 mod verify;
@@ -34,6 +37,10 @@ pub use ahead::NextBlocks;
 pub use blocks::Chunk;
 pub use chunks::BaseChunk;
 pub use content::{ExtentsWriter, Placed};
+pub use counters::ReadCounts;
+pub use diff::{
+    Change, Changes, Difference, Differences, Differing, DirectoryRef, PathChange, Side, version_of,
+};
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
@@ -43,6 +50,7 @@ pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
 pub use verify::{IndexCheck, PACK_MISSING, PackCheck, StoredPack};
+pub(crate) use weighted::WeightedLru;
 
 use crate::codec::aead::{MasterKey, SubKey};
 use crate::codec::random;
@@ -56,6 +64,7 @@ use ahead::Ahead;
 use blocks::BlockCache;
 use chunks::ChunkReader;
 use content::ContentReader;
+use counters::{CountedStorage, Counters};
 use error::InObject;
 use index::Index;
 use trees::Trees;
@@ -189,11 +198,14 @@ impl Repository {
             }
         });
         let vault = Arc::new(Vault::new(&config, master));
+        let counters = Arc::new(Counters::default());
+        let storage: Arc<dyn Storage> =
+            Arc::new(CountedStorage { inner: storage, counters: Arc::clone(&counters) });
         let index = Arc::new(Index::new(Arc::clone(&storage), Arc::clone(&vault), cache));
         index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
         let ahead = Arc::new(Ahead::new());
-        let chunks = ChunkReader { storage, vault, index, cache, ahead };
+        let chunks = ChunkReader { storage, vault, index, cache, ahead, counters };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
         Ok(Self { config, chunks, trees, content })
     }
@@ -208,6 +220,18 @@ impl Repository {
     #[must_use]
     pub fn location(&self) -> String {
         self.chunks.storage.location()
+    }
+
+    /// What was read since it was opened.
+    #[must_use]
+    pub fn read_counts(&self) -> ReadCounts {
+        self.chunks.counters.now()
+    }
+
+    /// The folder of this machine that holds the objects of `folder`, where there is one.
+    #[must_use]
+    pub fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
+        self.storage().folder_path(folder)
     }
 
     pub(crate) fn storage(&self) -> &dyn Storage {

@@ -84,6 +84,11 @@ impl PageAt {
         Self { id, level: 0, first: None, end: None }
     }
 
+    /// Its first name, as the page above promises it; `None` for the top page.
+    pub(super) fn first(&self) -> Option<&[u8]> {
+        self.first.as_deref()
+    }
+
     /// The pages that this one lists, where these are its `refs`.
     pub fn below<'a>(&'a self, refs: &'a [PageRef]) -> impl DoubleEndedIterator<Item = Self> + 'a {
         (0..refs.len()).filter_map(|at| self.child(refs, at))

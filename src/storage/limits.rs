@@ -110,6 +110,10 @@ impl<S: Storage> Storage for LimitedStorage<S> {
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         self.inner.delete(key)
     }
+
+    fn folder_path(&self, folder: Folder) -> Option<std::path::PathBuf> {
+        self.inner.folder_path(folder)
+    }
 }
 
 #[cfg(test)]

@@ -342,6 +342,10 @@ impl Storage for LocalStorage {
         drop(open);
         self.remove(key).map_err(|err| self.object_error("delete", key, err))
     }
+
+    fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
+        Some(self.root.join(folder.name()))
+    }
 }
 
 fn io_error(

@@ -4,7 +4,7 @@
 //! in place. That one rule is what every protocol above relies on. Parsing and trust are not this
 //! layer's business: it moves bytes and names failures.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::format::{Folder, ObjectKey};
 
@@ -157,6 +157,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// Removes an object; `NotFound` where it is not there.
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
+
+    /// Where on this machine's file systems the objects of a folder are, for those who want to be
+    /// told of new ones; `None` where they are elsewhere.
+    fn folder_path(&self, _folder: Folder) -> Option<PathBuf> {
+        None
+    }
 }
 
 impl<T: Storage + ?Sized> Storage for Arc<T> {
@@ -186,5 +192,9 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         (**self).delete(key)
+    }
+
+    fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
+        (**self).folder_path(folder)
     }
 }

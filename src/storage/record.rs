@@ -124,6 +124,10 @@ impl<S: Storage> Storage for RecordStorage<S> {
         self.log().push(Operation::Delete(*key));
         self.inner.delete(key)
     }
+
+    fn folder_path(&self, folder: Folder) -> Option<std::path::PathBuf> {
+        self.inner.folder_path(folder)
+    }
 }
 
 #[cfg(test)]

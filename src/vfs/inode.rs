@@ -7,6 +7,7 @@
 //!          1 file       first 50 bits of the tree page's ChunkId, then 10 bits: node in the page
 //!          2 directory  hash of the parent's number and the name
 //!          3 hard link  hash of the snapshot and the link group
+//!          4 view       hash of what it shows: see `views`
 //! ```
 //! So equal tree pages give equal file numbers in all snapshots and over remounts, and the kernel
 //! keeps one page cache for them; a page lists the source's inode and ctime of each node, so equal
@@ -15,17 +16,19 @@
 //!
 //! What must stay true: two different things never share a number. A number that is taken by
 //! something else is passed over (the next free one is used) for as long as the kernel holds it.
-//! The tables have an entry per tree page, directory and hard-linked inode that the kernel
+//! The tables have an entry per tree page, directory, hard-linked inode and view that the kernel
 //! remembers, none per file; an entry goes when the kernel has forgotten all that led to it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::format::{ChunkId, limits};
+use crate::repo::NodeRef;
 
 use super::attic::{Attic, Gone};
 use super::snapshots::SnapshotRoot;
 use super::table::{Same, Table};
+use super::views::View;
 
 const PAYLOAD_BITS: u32 = 60;
 const NUMBER_BITS: u32 = 10;
@@ -54,6 +57,7 @@ pub(super) enum Class {
     },
     Directory,
     Link,
+    View,
 }
 
 impl Ino {
@@ -73,6 +77,7 @@ impl Ino {
             }
             2 => Some(Class::Directory),
             3 => Some(Class::Link),
+            4 => Some(Class::View),
             _ => None,
         }
     }
@@ -93,7 +98,7 @@ pub(super) const fn mask(bits: u32) -> u64 {
 }
 
 /// The first bits of a hash over the parts and their lengths.
-fn hash(parts: &[&[u8]]) -> u64 {
+pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -149,6 +154,14 @@ pub(super) struct Directory {
     pub(super) place: Option<Place>,
 }
 
+impl Directory {
+    /// A directory in this one, by its node.
+    pub(super) fn child(&self, parent: Ino, node: &NodeRef) -> Option<Self> {
+        let place = Place { page: node.page?, number: node.number as u16 };
+        Some(Self { parent, snapshot: Arc::clone(&self.snapshot), place: Some(place) })
+    }
+}
+
 /// A hard-linked inode that the kernel knows.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -184,6 +197,7 @@ pub(super) struct Inodes {
     pages: Table<ChunkId>,
     directories: Table<Directory>,
     links: Table<Link>,
+    views: Table<View>,
     gone: Attic,
 }
 
@@ -193,6 +207,7 @@ impl Inodes {
             pages: Table::new(PAGE_BITS),
             directories: Table::new(PAYLOAD_BITS),
             links: Table::new(PAYLOAD_BITS),
+            views: Table::new(PAYLOAD_BITS),
             gone: Attic::new(),
         }
     }
@@ -220,6 +235,16 @@ impl Inodes {
         (Ino(3 << PAYLOAD_BITS | number), link.place)
     }
 
+    /// The number of something that is in a view only.
+    pub(super) fn hold_view(&self, view: View) -> Ino {
+        let (number, _) = self.views.hold(view.wish(), view);
+        Ino(4 << PAYLOAD_BITS | number)
+    }
+
+    pub(super) fn view(&self, ino: Ino) -> Option<View> {
+        self.views.get(ino.payload())
+    }
+
     pub(super) fn page(&self, key: u64) -> Option<ChunkId> {
         self.pages.get(key)
     }
@@ -244,6 +269,7 @@ impl Inodes {
                 let gone = self.links.forget(ino.payload(), lookups);
                 gone.into_iter().for_each(|it| self.gone.put(ino, Gone::Link(it)));
             }
+            Some(Class::View) => drop(self.views.forget(ino.payload(), lookups)),
             Some(Class::Virtual) | None => {}
         }
     }
@@ -255,7 +281,7 @@ impl Inodes {
 
     /// Entries of all tables.
     pub(super) fn len(&self) -> usize {
-        self.pages.len() + self.directories.len() + self.links.len()
+        self.pages.len() + self.directories.len() + self.links.len() + self.views.len()
     }
 }
 
@@ -314,6 +340,6 @@ mod tests {
         assert!(ino.0 < 1 << 63);
         assert_eq!(ino.class(), Some(Class::File { key: mask(PAGE_BITS), number: 1023 }));
         assert_eq!(Ino::of_virtual(b"a", b"").class(), Some(Class::Virtual));
-        assert_eq!(Ino(4 << PAYLOAD_BITS).class(), None);
+        assert_eq!(Ino(5 << PAYLOAD_BITS).class(), None);
     }
 }

@@ -13,10 +13,11 @@ use super::attr::{Attr, Lifetime};
 use super::error::{Result, VfsError};
 use super::inode::{Class, Directory};
 use super::layout::{Layout, Virtual};
+use super::views::Lister;
 use super::{Ino, Vfs};
 
 /// Offset of the first entry that is neither `.` nor `..`.
-const FIRST: u64 = 2;
+pub(super) const FIRST: u64 = 2;
 
 /// One entry of a listing.
 #[derive(Debug, Clone, Copy)]
@@ -57,9 +58,10 @@ impl Vfs {
         };
         let result = match ino.class() {
             Some(Class::Virtual) => self.list_virtual(ino, offset, how, &mut count),
+            Some(Class::View) => self.list_view(ino, &mut Lister { offset, how, take: &mut count }),
             _ => self.list_directory(ino, offset, how, &mut count),
         };
-        match result {
+        match self.counters.asked(&self.counters.listings, result) {
             Err(err @ VfsError::Io { .. }) if taken > 0 => {
                 tracing::debug!("listing stops short: {err}");
                 Ok(())
@@ -81,7 +83,10 @@ impl Vfs {
         let mut children: Vec<_> = children.iter().filter(|child| child.cookie >= offset).collect();
         children.sort_by_key(|child| child.cookie);
         for child in children {
-            let Some(attr) = self.hold_target(&layout, ino, &child.target) else { continue };
+            let attr = match self.hold_target(&layout, ino, &child.target) {
+                Err(VfsError::Stale) => continue,
+                attr => attr?,
+            };
             let entry = DirEntry {
                 name: &child.name,
                 attr,
@@ -149,7 +154,7 @@ impl Vfs {
     }
 
     /// Offers an entry that is held; lets go of it where it is not to stay held.
-    fn offer(&self, entry: &DirEntry<'_>, how: Listing, take: &mut Take<'_>) -> bool {
+    pub(super) fn offer(&self, entry: &DirEntry<'_>, how: Listing, take: &mut Take<'_>) -> bool {
         let taken = take(entry);
         if !taken || how == Listing::Names {
             self.forget(entry.attr.ino, 1);
@@ -158,7 +163,7 @@ impl Vfs {
     }
 
     /// `.` and `..`, which are never look-ups; whether both were taken.
-    fn list_dots(
+    pub(super) fn list_dots(
         &self,
         layout: &Layout,
         ino: Ino,

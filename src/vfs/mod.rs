@@ -1,8 +1,8 @@
 //! Snapshots as one read-only tree, without a word of the kernel's.
 //!
 //! `fuse/` asks by inode number, as the kernel does; numbers and the tables behind them are in
-//! `inode`, the directories above the snapshots in `layout`, the look for new snapshots in
-//! `snapshots`. Content is read without handles: the number leads to the node, through the
+//! `inode`, the directories above the snapshots in `layout`, those made of several snapshots in
+//! `views`, the look for new snapshots in `snapshots`. Content is read without handles: the number leads to the node, through the
 //! repository's cache of pages.
 //!
 //! What must stay true: bytes are those of the snapshot or an error, never less and never others;
@@ -13,6 +13,7 @@
 
 mod attic;
 mod attr;
+mod counters;
 mod error;
 mod inode;
 mod layout;
@@ -23,7 +24,9 @@ mod root;
 mod snapshots;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod views;
+mod xattr;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,17 +37,15 @@ pub use inode::Ino;
 pub use list::{DirEntry, Listing, Take};
 pub use root::{ShowOwner, Start};
 
-use crate::format::{Body, File, limits};
+use crate::clock;
+use crate::format::{Body, File, Time, limits};
 use crate::repo::{NodeRef, RepoError, Repository};
 
+use counters::Counters;
 use inode::{Class, Inodes};
 use layout::Virtual;
 use snapshots::Snapshots;
-
-/// Plain BLAKE3 of a regular file, in hex. Answered by name only and never listed: what copies
-/// attributes from a listing (`cp -a`, `rsync -X`, `tar --xattrs`) would store it otherwise. Where
-/// the source had an attribute of this name, that one is shown.
-const XATTR_BLAKE3: &[u8] = b"user.icecore.blake3";
+use views::{View, Views};
 
 const FIGURES_MAX_AGE: Duration = Duration::from_secs(10);
 
@@ -103,6 +104,10 @@ pub struct Vfs {
     repo: Arc<Repository>,
     snapshots: Snapshots,
     inodes: Inodes,
+    views: Views,
+    counters: Counters,
+    /// When the tree was made.
+    mounted: Time,
     owner: (u32, u32),
     owners: Option<Arc<dyn ShowOwner>>,
     /// Number of the directory that the kernel knows as 1.
@@ -123,9 +128,18 @@ impl Vfs {
             Some(start) => Snapshots::of_one(shared, &start.snapshot),
             None => Snapshots::open(shared, refresh)?,
         };
-        let (inodes, figures) = (Inodes::new(), Mutex::default());
-        let (owner, root) = ((uid, gid), Ino::ROOT);
-        let mut vfs = Self { repo, snapshots, inodes, owner, owners, root, figures };
+        let mut vfs = Self {
+            repo,
+            snapshots,
+            inodes: Inodes::new(),
+            views: Views::new(owners.clone()),
+            counters: Counters::default(),
+            mounted: clock::now(),
+            owner: (uid, gid),
+            owners,
+            root: Ino::ROOT,
+            figures: Mutex::default(),
+        };
         if let Some(start) = start {
             vfs.start_at(&start)?;
         }
@@ -141,12 +155,16 @@ impl Vfs {
     /// The entry `name` of a directory; `.` of anything and `..` of a directory work too, as
     /// network re-export asks for them. The look-up is remembered until it is forgotten.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
-        let parent = self.real(parent);
+        self.counters.asked(&self.counters.lookups, self.find(self.real(parent), name))
+    }
+
+    fn find(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         match name {
             b"." => self.hold_or_revive(parent),
             b".." => self.hold_or_revive(self.real(self.parent(parent)?)),
             _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
             _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),
+            _ if parent.class() == Some(Class::View) => self.lookup_in_view(parent, name),
             _ => {
                 let directory = self.directory(parent)?;
                 let node = self.directory_node(&directory)?;
@@ -173,6 +191,9 @@ impl Vfs {
             let layout = self.snapshots.current();
             return self.virtual_attr(&layout, ino).ok_or(VfsError::Stale);
         }
+        if ino.class() == Some(Class::View) {
+            return self.attr_of_view(&self.snapshots.current(), ino, &self.view(ino)?);
+        }
         self.node(ino).map(|node| self.attr_of(ino, &node))
     }
 
@@ -186,6 +207,9 @@ impl Vfs {
                 None => Err(VfsError::Stale),
             };
         }
+        if ino.class() == Some(Class::View) {
+            return self.view_link(ino);
+        }
         match &self.node(ino)?.body {
             Body::Symlink { target } => Ok(target.clone()),
             _ => Err(VfsError::Invalid),
@@ -194,7 +218,14 @@ impl Vfs {
 
     /// Fills `buf` from a file's `offset`: all of it, or up to the end of the file, or an error.
     pub fn read_at(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let node = self.node(self.real(ino))?;
+        self.counters.read(self.read(self.real(ino), offset, buf))
+    }
+
+    fn read(&self, ino: Ino, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        if let Some(text) = self.text(ino) {
+            return Ok(text.read_at(offset, buf));
+        }
+        let node = self.node(ino)?;
         let file = file_of(&node)?;
         let wanted = file.size.saturating_sub(offset).min(buf.len() as u64);
         let read = self.repo.read_at(file, offset, buf).map_err(VfsError::about(&node.name))?;
@@ -208,37 +239,13 @@ impl Vfs {
 
     /// Where data or a hole next starts at or after `offset`.
     pub fn seek(&self, ino: Ino, offset: u64, what: Seek) -> Result<u64> {
-        let node = self.node(self.real(ino))?;
-        let found = self.repo.seek(file_of(&node)?, offset, what == Seek::Hole);
-        found.map_err(VfsError::about(&node.name))?.ok_or(VfsError::NoSuchOffset)
-    }
-
-    /// The value of an extended attribute.
-    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let ino = self.real(ino);
-        if ino.class() == Some(Class::Virtual) {
-            return Err(VfsError::NoAttribute);
+        if let Some(text) = self.text(ino) {
+            return text.seek(offset, what);
         }
         let node = self.node(ino)?;
-        let stored = node.xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
-        if let Some(xattr) = stored.ok().and_then(|at| node.xattrs.get(at)) {
-            return Ok(xattr.value.clone());
-        }
-        match &node.body {
-            Body::File(File { hash: Some(hash), .. }) if name == XATTR_BLAKE3 => {
-                Ok(hex::encode(hash).into_bytes())
-            }
-            _ => Err(VfsError::NoAttribute),
-        }
-    }
-
-    /// Names of the extended attributes that the source had.
-    pub fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        let ino = self.real(ino);
-        if ino.class() == Some(Class::Virtual) {
-            return Ok(Vec::new());
-        }
-        Ok(self.node(ino)?.xattrs.iter().map(|xattr| xattr.name.clone()).collect())
+        let found = self.repo.seek(file_of(&node)?, offset, what == Seek::Hole);
+        found.map_err(VfsError::about(&node.name))?.ok_or(VfsError::NoSuchOffset)
     }
 
     /// The directory that holds a directory; the root's is the root.
@@ -254,13 +261,32 @@ impl Vfs {
                 None => Err(VfsError::Stale),
             };
         }
+        if ino.class() == Some(Class::View) {
+            return self.parent_of_view(&self.view(ino)?);
+        }
         self.directory(ino).map(|directory| self.shown(directory.parent))
     }
 
     /// Whether what is in a directory, and what is not, stays so for ever.
     #[must_use]
     pub fn is_immutable(&self, directory: Ino) -> bool {
-        self.real(directory).class() != Some(Class::Virtual)
+        let directory = self.real(directory);
+        match directory.class() {
+            Some(Class::Virtual) => false,
+            Some(Class::View) => matches!(self.view(directory), Ok(View::Pair(_) | View::Part(_))),
+            _ => true,
+        }
+    }
+
+    /// Whether snapshots that come and go are shown: not where one of them is the root.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.snapshots.follow()
+    }
+
+    /// Looks for snapshots that came or went, now.
+    pub fn refresh(&self) {
+        self.snapshots.refresh();
     }
 
     /// Sizes of the whole; at most ten seconds old.

@@ -10,7 +10,8 @@ use crate::repo::{NodeRef, Page};
 use super::attr::{Attr, Lifetime};
 use super::error::{Result, VfsError};
 use super::inode::{Class, Directory, Link, Place};
-use super::layout::{Layout, Target, Virtual};
+use super::layout::{DIFF, Layout, Target, Virtual};
+use super::views::{Pair, VersionsPath, View};
 use super::{Entry, Ino, Vfs};
 
 impl Vfs {
@@ -21,8 +22,11 @@ impl Vfs {
             Some(Virtual::Link { .. }) => return Err(VfsError::NotDirectory),
             Some(Virtual::Directory { .. }) => {}
         }
-        let child = layout.child(parent, name).ok_or(VfsError::NotFound)?;
-        let attr = self.hold_target(&layout, parent, &child.target).ok_or(VfsError::NotFound)?;
+        let Some(child) = layout.child(parent, name) else {
+            let is_diff = parent == Ino::of_virtual(DIFF, b"");
+            return if is_diff { self.lookup_pair(&layout, name) } else { Err(VfsError::NotFound) };
+        };
+        let attr = self.hold_target(&layout, parent, &child.target)?;
         Ok(Entry { attr, lifetime: Lifetime::Short })
     }
 
@@ -52,6 +56,7 @@ impl Vfs {
                 let page = self.inodes.page(key).ok_or(VfsError::Stale)?;
                 self.hold_plain(Place { page, number: number as u16 })?
             }
+            Some(Class::View) => self.inodes.hold_view(self.view(ino)?),
             None => return Err(VfsError::Stale),
         };
         Ok(Entry { attr: Attr { ino: self.shown(again), ..attr }, lifetime })
@@ -73,16 +78,23 @@ impl Vfs {
         layout: &Layout,
         parent: Ino,
         target: &Target,
-    ) -> Option<Attr> {
+    ) -> Result<Attr> {
         match target {
-            Target::Virtual(ino) => self.virtual_attr(layout, *ino),
+            Target::Virtual(ino) => self.virtual_attr(layout, *ino).ok_or(VfsError::Stale),
             Target::Snapshot(snapshot) => {
                 let snapshot = Arc::clone(snapshot);
                 let node = snapshot.node.clone();
                 let ino =
                     self.inodes.hold_directory(b"", Directory { parent, snapshot, place: None });
-                Some(self.attr_of(ino, &node))
+                Ok(self.attr_of(ino, &node))
             }
+            Target::Pair(old, new) => {
+                self.hold_view(layout, View::Pair(Arc::new(Pair::new(old, new))))
+            }
+            Target::Versions => {
+                self.hold_view(layout, View::Versions(Arc::new(VersionsPath::root())))
+            }
+            Target::Text(kind) => self.hold_text(layout, *kind),
         }
     }
 
@@ -97,7 +109,7 @@ impl Vfs {
         let place = Place { page, number: node.number as u16 };
         let snapshot = Arc::clone(&directory.snapshot);
         if matches!(node.body, Body::Directory { .. }) {
-            let child = Directory { parent, snapshot, place: Some(place) };
+            let child = directory.child(parent, node).ok_or(VfsError::Invalid)?;
             let ino = self.inodes.hold_directory(&node.name, child);
             return Ok(self.attr_of(ino, node));
         }
@@ -129,6 +141,7 @@ impl Vfs {
             }
             Some(Class::Directory) => self.directory_node(&self.directory(ino)?),
             Some(Class::Link) => self.node_at(self.inodes.link(ino).ok_or(VfsError::Stale)?.place),
+            Some(Class::View) => self.node_of_view(ino),
             Some(Class::Virtual) => Err(VfsError::IsDirectory),
             None => Err(VfsError::Stale),
         }
@@ -145,7 +158,9 @@ impl Vfs {
     pub(super) fn directory(&self, ino: Ino) -> Result<Directory> {
         match ino.class() {
             Some(Class::Directory) => self.inodes.directory(ino).ok_or(VfsError::Stale),
-            Some(Class::File { .. } | Class::Link | Class::Virtual) => Err(VfsError::NotDirectory),
+            Some(Class::File { .. } | Class::Link | Class::Virtual | Class::View) => {
+                Err(VfsError::NotDirectory)
+            }
             None => Err(VfsError::Stale),
         }
     }

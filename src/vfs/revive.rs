@@ -2,7 +2,8 @@
 //!
 //! The kernel asks for `.` of a number that a handle names and its caches do not hold. A regular
 //! file is found by the first bits of its page's id, also after a remount; a snapshot's root by its
-//! id; other directories and hard links as long as the attic remembers them. What must stay true:
+//! id; other directories and hard links as long as the attic remembers them; what is in a view only
+//! not at all. What must stay true:
 //! whatever is found has that very number, or the handle is stale: never another file.
 
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use super::attic::Gone;
 use super::error::{Result, VfsError};
 use super::inode::{self, Class, Directory, Place};
-use super::layout::{Target, Virtual};
 use super::{Entry, Ino, Vfs};
 
 impl Vfs {
@@ -27,7 +27,7 @@ impl Vfs {
                 Some(Gone::Link(link)) => self.inodes.hold_link(link).0,
                 _ => return Err(VfsError::Stale),
             },
-            Some(Class::Virtual) | None => return Err(VfsError::Stale),
+            Some(Class::Virtual | Class::View) | None => return Err(VfsError::Stale),
         };
         let attr = if held == ino { self.attr(ino) } else { Err(VfsError::Stale) };
         let attr = attr.inspect_err(|_| self.inodes.forget(held, 1))?;
@@ -45,12 +45,8 @@ impl Vfs {
         }
         let parent = Ino::of_virtual(b"snapshots", b"");
         let layout = self.snapshots.current();
-        let Some(Virtual::Directory { children, .. }) = layout.get(parent) else { return None };
-        children.iter().find_map(|child| match &child.target {
-            Target::Snapshot(snapshot) if inode::is_snapshot(ino, snapshot) => {
-                Some(Directory { parent, snapshot: Arc::clone(snapshot), place: None })
-            }
-            _ => None,
-        })
+        let snapshot =
+            layout.snapshots.iter().find(|snapshot| inode::is_snapshot(ino, snapshot))?;
+        Some(Directory { parent, snapshot: Arc::clone(snapshot), place: None })
     }
 }

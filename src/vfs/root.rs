@@ -33,6 +33,12 @@ pub trait ShowOwner: fmt::Debug + Send + Sync {
     fn owner(&self, stored: &Owner) -> (u32, u32);
 }
 
+/// User and group id that a node is shown with.
+pub(super) fn owner_of(owners: Option<&dyn ShowOwner>, node: &NodeRef) -> (u32, u32) {
+    let stored = node.owner();
+    owners.map_or((stored.uid, stored.gid), |owners| owners.owner(stored))
+}
+
 impl Vfs {
     /// The number behind the kernel's: of the directory that is shown as the root.
     pub(super) fn real(&self, ino: Ino) -> Ino {
@@ -46,11 +52,8 @@ impl Vfs {
 
     /// The attributes of a node, as they are shown.
     pub(super) fn attr_of(&self, ino: Ino, node: &NodeRef) -> Attr {
-        let mut attr = Attr::of_node(self.shown(ino), node);
-        if let Some(owners) = &self.owners {
-            (attr.uid, attr.gid) = owners.owner(node.owner());
-        }
-        attr
+        let (uid, gid) = owner_of(self.owners.as_deref(), node);
+        Attr { uid, gid, ..Attr::of_node(self.shown(ino), node) }
     }
 
     /// Makes a directory of a snapshot the root. What leads to it stays held for good.

@@ -29,6 +29,8 @@ pub(super) struct SnapshotRoot {
     pub(super) name: String,
     pub(super) host: String,
     pub(super) tags: Vec<String>,
+    /// Paths of what was ingested, as raw bytes.
+    pub(super) sources: Vec<Vec<u8>>,
     /// Its root directory.
     pub(super) node: NodeRef,
     /// Entries below and including the root.
@@ -47,7 +49,8 @@ enum Known {
 #[derive(Debug)]
 pub(super) struct Snapshots {
     repo: Arc<Repository>,
-    interval: Duration,
+    /// `None`: they are never looked at again.
+    interval: Option<Duration>,
     known: Mutex<BTreeMap<SnapshotId, Known>>,
     listed: Mutex<Instant>,
     layout: RwLock<Arc<Layout>>,
@@ -59,7 +62,7 @@ impl Snapshots {
         let layout = Arc::new(Layout::empty(repo.config().created));
         let snapshots = Self {
             repo,
-            interval,
+            interval: Some(interval),
             known: Mutex::default(),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
@@ -73,10 +76,10 @@ impl Snapshots {
     /// One snapshot and no other, whatever comes.
     pub(super) fn of_one(repo: Arc<Repository>, snapshot: &Snapshot) -> Self {
         let root = Known::Snapshot(Arc::new(SnapshotRoot::new(snapshot)));
-        let layout = Arc::new(Layout::empty(snapshot.time));
+        let layout = Arc::new(Layout::nothing(snapshot.time));
         Self {
             repo,
-            interval: Duration::MAX,
+            interval: None,
             known: Mutex::new(BTreeMap::from([(snapshot.id, root)])),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
@@ -91,12 +94,29 @@ impl Snapshots {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return self.last(),
             };
-            match self.list(&mut known) {
-                Ok(now) => *known = now,
-                Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
-            }
+            self.look_again(&mut known);
         }
         self.last()
+    }
+
+    /// Whether what comes and goes is shown.
+    pub(super) const fn follow(&self) -> bool {
+        self.interval.is_some()
+    }
+
+    /// Asks the storage whether it is due or not; waits for whoever does just that.
+    pub(super) fn refresh(&self) {
+        if !self.follow() {
+            return;
+        }
+        self.look_again(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn look_again(&self, known: &mut BTreeMap<SnapshotId, Known>) {
+        match self.list(known) {
+            Ok(now) => *known = now,
+            Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
+        }
     }
 
     /// The picture of the last look.
@@ -112,8 +132,9 @@ impl Snapshots {
 
     /// Whether the interval is over; whoever is told so starts the next.
     fn is_due(&self) -> bool {
+        let Some(interval) = self.interval else { return false };
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = listed.elapsed() >= self.interval;
+        let due = listed.elapsed() >= interval;
         if due {
             *listed = Instant::now();
         }
@@ -199,6 +220,7 @@ impl SnapshotRoot {
             name: format!("{}-{}", time_name(snapshot.time), snapshot.id.short()),
             host: snapshot.host.clone(),
             tags: snapshot.tags.clone(),
+            sources: snapshot.sources.iter().map(|source| source.path.clone()).collect(),
             node: Repository::root(snapshot),
             entries: entries.into_iter().fold(1, u64::saturating_add),
         }

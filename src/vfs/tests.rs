@@ -16,41 +16,41 @@ use crate::storage::{MemoryStorage, Storage};
 use super::*;
 
 #[path = "../../tests/mount_tree/mod.rs"]
-mod mount_tree;
+pub(crate) mod mount_tree;
 
 use mount_tree::{Item, Piece, What, commit};
 
-const NOON: i64 = 1_795_349_045;
+pub(super) const NOON: i64 = 1_795_349_045;
 
-struct World {
-    storage: Arc<MemoryStorage>,
-    repo: Arc<Repository>,
+pub(super) struct World {
+    pub(super) storage: Arc<MemoryStorage>,
+    pub(super) repo: Arc<Repository>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let storage = Arc::new(MemoryStorage::new());
         Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
         let repo = Self::open(&storage);
         Self { storage, repo }
     }
 
-    fn open(storage: &Arc<MemoryStorage>) -> Arc<Repository> {
+    pub(super) fn open(storage: &Arc<MemoryStorage>) -> Arc<Repository> {
         let storage: Arc<dyn Storage> = storage.clone();
         Arc::new(Repository::open(storage, None, &OpenOptions::default()).unwrap())
     }
 
-    fn vfs(&self) -> Vfs {
+    pub(super) fn vfs(&self) -> Vfs {
         self.vfs_with(VfsOptions::default()).unwrap()
     }
 
-    fn vfs_with(&self, options: VfsOptions) -> Result<Vfs, RepoError> {
+    pub(super) fn vfs_with(&self, options: VfsOptions) -> Result<Vfs, RepoError> {
         let options = VfsOptions { uid: 5, gid: 6, refresh: Duration::ZERO, ..options };
         Vfs::new(Self::open(&self.storage), options)
     }
 }
 
-fn walk(vfs: &Vfs, path: &str) -> Result<Entry> {
+pub(super) fn walk(vfs: &Vfs, path: &str) -> Result<Entry> {
     let mut ino = Ino::ROOT;
     let mut entry = Err(VfsError::NotFound);
     for name in path.split('/') {
@@ -62,7 +62,7 @@ fn walk(vfs: &Vfs, path: &str) -> Result<Entry> {
 }
 
 /// Names and numbers of a directory, listed `step` entries at a time.
-fn names(vfs: &Vfs, ino: Ino, step: usize) -> Vec<(String, Ino)> {
+pub(super) fn names(vfs: &Vfs, ino: Ino, step: usize) -> Vec<(String, Ino)> {
     let (mut names, mut offset) = (Vec::new(), 0);
     loop {
         let mut left = step;
@@ -83,11 +83,11 @@ fn names(vfs: &Vfs, ino: Ino, step: usize) -> Vec<(String, Ino)> {
     }
 }
 
-fn plain_names(vfs: &Vfs, ino: Ino) -> Vec<String> {
+pub(super) fn plain_names(vfs: &Vfs, ino: Ino) -> Vec<String> {
     names(vfs, ino, usize::MAX).into_iter().map(|(name, _)| name).skip(2).collect()
 }
 
-fn read(vfs: &Vfs, path: &str) -> Vec<u8> {
+pub(super) fn read(vfs: &Vfs, path: &str) -> Vec<u8> {
     let attr = walk(vfs, path).unwrap().attr;
     let mut bytes = vec![0xaa; attr.size as usize + 10];
     let count = vfs.read_at(attr.ino, 0, &mut bytes).unwrap();
@@ -98,7 +98,8 @@ fn read(vfs: &Vfs, path: &str) -> Vec<u8> {
 #[test]
 fn an_empty_repository_has_no_snapshots_and_no_latest() {
     let vfs = World::new().vfs();
-    assert_eq!(plain_names(&vfs, Ino::ROOT), ["hosts", "snapshots", "tags"]);
+    let all = [".icecore", "diff", "hosts", "snapshots", "sources", "tags", "versions"];
+    assert_eq!(plain_names(&vfs, Ino::ROOT), all);
     let snapshots = walk(&vfs, "snapshots").unwrap();
     assert_eq!((snapshots.lifetime, snapshots.attr.mode), (Lifetime::Short, 0o555));
     assert_eq!((snapshots.attr.uid, snapshots.attr.gid), (5, 6));

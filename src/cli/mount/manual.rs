@@ -10,8 +10,9 @@ pub(crate) const MOUNT: &[Section] = &[
             Part::Text(
                 "With --snapshot the root of the mount is the root of that snapshot, or the \
                  directory that is named after it: SNAP:/PATH, as for ls and restore. It stays that \
-                 snapshot when others follow; latest is the newest at the time of mounting. Entries \
-                 have the inode numbers that they have among all snapshots, the root has 1.",
+                 snapshot when others follow; latest is the newest at the time of mounting. Nothing \
+                 of what LAYOUT says is there. Entries have the inode numbers that they have among \
+                 all snapshots, the root has 1.",
             ),
             Part::Code(
                 "icecore -r /backup mount --snapshot latest:/srv/models /mnt/models\n\

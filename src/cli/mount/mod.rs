@@ -40,7 +40,9 @@ use view::View;
 /// Show all snapshots as directories
 ///
 /// Returns when the mount can be used; unmount with `icecore umount`. latest leads to the newest
-/// snapshot, snapshots/ holds all of them, hosts/ and tags/ lead to them by what they are called.
+/// snapshot, snapshots/ holds all of them, hosts/, tags/ and sources/ lead to them by what they are
+/// called or hold; versions/ has every version of every file, diff/ what differs between two
+/// snapshots, .icecore/ texts about the mount.
 /// Everything is read-only, checked as it is read, and has the metadata it had at its source.
 ///
 /// SIGINT, SIGTERM and SIGHUP unmount as soon as nobody uses the mount; a second one takes it off
