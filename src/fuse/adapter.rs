@@ -69,10 +69,12 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs one answer; a panic in it is logged and costs that answer only.
-fn guarded(question: &str, answer: impl FnOnce()) {
+/// Runs one answer, or a piece of work beside them; a panic in it is logged and costs that only.
+pub(super) fn guarded(question: &str, answer: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(answer)).is_err() {
-        tracing::error!("{question} panicked; it was answered with an I/O error");
+        tracing::error!(
+            "{question} panicked; what was asked, if anything, is answered with an I/O error"
+        );
     }
 }
 
@@ -117,8 +119,7 @@ impl Adapter {
     /// Runs one answer about `ino`, in turn.
     fn answer(&self, question: &str, ino: INodeNo, answer: impl FnOnce()) {
         self.turns.begin();
-        if !self.vfs.is_immutable(Ino(ino.0)) {
-            // It may look for new snapshots first.
+        if self.vfs.may_take_long(Ino(ino.0)) {
             about_to_block();
         }
         guarded(question, answer);

@@ -12,6 +12,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender};
 use fuser::{INodeNo, Notifier};
 
+use super::adapter::guarded;
 use super::turns::Turns;
 use super::walks::SmallFile;
 use crate::repo::NextBlocks;
@@ -73,7 +74,7 @@ pub(super) fn start(
 fn decode(vfs: &Vfs, turns: &Turns, blocks: &Receiver<NextBlocks>) {
     for next in blocks {
         let _busy = turns.busy();
-        vfs.repository().read_ahead(&next);
+        guarded("reading ahead", || vfs.repository().read_ahead(&next));
     }
 }
 
@@ -83,9 +84,12 @@ fn give(vfs: &Vfs, turns: &Turns, notifier: &Notifier, files: &Receiver<Vec<Smal
         let _busy = turns.busy();
         for file in list {
             buffer.resize(file.size as usize, 0);
-            if vfs.read_at(Ino(file.ino), 0, &mut buffer).is_ok_and(|count| count == buffer.len()) {
-                let _ = notifier.store(INodeNo(file.ino), 0, &buffer);
-            }
+            guarded("reading a file unasked", || {
+                let read = vfs.read_at(Ino(file.ino), 0, &mut buffer);
+                if read.is_ok_and(|count| count == buffer.len()) {
+                    let _ = notifier.store(INodeNo(file.ino), 0, &buffer);
+                }
+            });
         }
     }
 }

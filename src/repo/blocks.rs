@@ -190,7 +190,10 @@ impl BlockCache {
 
     fn shard(&self, key: &BlockKey) -> MutexGuard<'_, Shard> {
         let [a, ..] = key.0.0;
-        let number = (usize::from(a) ^ (key.1 >> 12) as usize) % SHARDS;
+        // Blocks of content that does not compress begin at multiples of nearly a power of two: by
+        // their low bits, or high ones, they would all be in one shard.
+        let mixed = key.1.wrapping_mul(0x9e37_79b1) >> 16;
+        let number = (usize::from(a) ^ mixed as usize) % SHARDS;
         match self.shards.get(number) {
             Some(shard) => lock(shard),
             None => unreachable!("shard numbers are below {SHARDS}"),

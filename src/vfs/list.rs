@@ -62,7 +62,8 @@ impl Vfs {
             _ => self.list_directory(ino, offset, how, &mut count),
         };
         match self.counters.asked(&self.counters.listings, result) {
-            Err(err @ VfsError::Io { .. }) if taken > 0 => {
+            // What was taken would else never be forgotten.
+            Err(err) if taken > 0 => {
                 tracing::debug!("listing stops short: {err}");
                 Ok(())
             }

@@ -278,6 +278,13 @@ impl Vfs {
         }
     }
 
+    /// Whether answering about a number may take long for another reason than content that is not in
+    /// memory: it may look for new snapshots, or compare trees.
+    #[must_use]
+    pub fn may_take_long(&self, ino: Ino) -> bool {
+        matches!(self.real(ino).class(), Some(Class::Virtual | Class::View))
+    }
+
     /// Whether snapshots that come and go are shown: not where one of them is the root.
     #[must_use]
     pub fn follows(&self) -> bool {

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::format::{Snapshot, SnapshotId, Time};
 use crate::repo::{NodeRef, RepoError, Repository};
+use crate::sync::about_to_block;
 
 use super::layout::{self, Layout};
 
@@ -113,6 +114,7 @@ impl Snapshots {
     }
 
     fn look_again(&self, known: &mut BTreeMap<SnapshotId, Known>) {
+        about_to_block();
         match self.list(known) {
             Ok(now) => *known = now,
             Err(err) => tracing::error!("cannot look for new snapshots: {err}"),

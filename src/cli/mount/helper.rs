@@ -72,10 +72,10 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, CliError> {
                 b'v' => verbose = true,
                 b'n' => {}
                 b'o' => options.extend(split(value().as_bytes())),
-                b't' | b'N' => drop(value()),
+                b't' => drop(value()),
                 _ => return Err(usage(arg)),
             }
-            if matches!(flag, b'o' | b't' | b'N') {
+            if matches!(flag, b'o' | b't') {
                 break;
             }
         }
@@ -193,7 +193,10 @@ impl Line {
                 let hint = "unmount it and mount it again";
                 return Err(CliError::usage("a mount of icecore cannot be changed").hint(hint));
             }
-            _ if IGNORED.contains(&name.as_str()) || is_comment(&name) => {}
+            _ if is_comment(&name) => {}
+            // mount(8) tells so who mounted it.
+            Some(_) if name == "user" => {}
+            None if IGNORED.contains(&name.as_str()) => {}
             _ if self.sloppy => {
                 talk(&format!("icecore: the mount option {name} is not known and left out"));
             }
@@ -268,7 +271,7 @@ mod tests {
         assert_eq!(made.unwrap().join(" "), expected);
         let made = call("icecore /b /m -o dev,suid,path=/a,snapshot=latest~1:/b").unwrap();
         assert!(made.contains(&"--snapshot=latest~1:/a".to_owned()), "{made:?}");
-        let made = call("mount.fuse.icecore -fv /b -oro /m -N /proc/1/ns/mnt").unwrap();
+        let made = call("mount.fuse.icecore -fv /b -oro /m").unwrap();
         assert_eq!(
             made,
             ["icecore", "--verbose", "-r", "/b", "mount", "--source-name", "/b", "--", "/m"]
@@ -284,6 +287,8 @@ mod tests {
             ("mount.icecore /b /m -o remount,ro", "a mount of icecore cannot be changed"),
             ("mount.icecore /b -o ro", "mount.icecore needs a repository and a mountpoint"),
             ("mount.icecore /b /m /x", "mount.icecore does not know the argument /x"),
+            ("mount.icecore /b /m -N 1", "mount.icecore does not know the argument -N"),
+            ("mount.icecore /b /m -o group=staff", "mount option group is not known"),
             ("mount.icecore /b /m -x", "mount.icecore does not know the argument -x"),
         ] {
             assert_eq!(call(line), Err(what.to_owned()), "{line}");

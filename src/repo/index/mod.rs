@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use crate::format::index::{PackInfo, Place, Segment};
 use crate::format::{ChunkId, Folder, Malformed, ObjectKey, PackId, PackKind, SegmentId};
 use crate::storage::{Storage, StorageError};
-use crate::sync::{first_said, lock};
+use crate::sync::{about_to_block, first_said, lock};
 use crate::units::chain;
 
 use super::error::{InObject, RepoError, Result};
@@ -102,6 +102,7 @@ impl Index {
     /// For a reader that missed something in a look-up that it began at `asked`: returns once the
     /// list of segments is younger than that. Of several that ask together, one reloads.
     pub(crate) fn reload_since(&self, asked: Instant) -> Result<()> {
+        about_to_block();
         let mut changes = self.changes();
         if changes.began.is_some_and(|began| began > asked) {
             return Ok(());

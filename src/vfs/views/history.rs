@@ -12,7 +12,7 @@ use crate::format::{ChunkId, Kind, Leaf, Time};
 use crate::repo::{
     DirectoryRef, NodeRef, Page, PageAt, RepoError, Repository, WeightedLru, version_of,
 };
-use crate::sync::lock;
+use crate::sync::{first_said, lock};
 use crate::units::chain;
 
 use super::super::inode::{self, Place};
@@ -349,7 +349,9 @@ fn add_children(
 }
 
 fn log(err: RepoError) -> RepoError {
-    tracing::error!("a directory is left out of /versions: {}", chain(&err));
+    if first_said(&err.object()) {
+        tracing::error!("a directory is left out of /versions: {}", chain(&err));
+    }
     err
 }
 
