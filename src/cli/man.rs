@@ -15,8 +15,8 @@ use serde_json::json;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::mount::manual;
-use super::{Cli, completions, man_views};
+use super::mount::{manual, manual_views};
+use super::{Cli, completions};
 
 /// Write the man pages and completions
 ///
@@ -127,7 +127,7 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
     match name {
         "icecore" => general_sections(&mut text),
         "icecore-mount" => {
-            sections(&mut text, man_views::MOUNT);
+            sections(&mut text, manual_views::MOUNT);
             sections(&mut text, manual::MOUNT);
         }
         "icecore-umount" => sections(&mut text, manual::UMOUNT),

@@ -17,7 +17,6 @@ mod key;
 mod log;
 mod ls;
 mod man;
-mod man_views;
 mod mount;
 mod output;
 mod priority;

@@ -112,6 +112,19 @@ pub struct File {
     pub content: Content,
 }
 
+impl File {
+    /// Whether both hold the same bytes. Hashes decide where both have one: how a file was cut, and
+    /// where its holes are, is not its content.
+    #[must_use]
+    pub fn has_bytes_of(&self, other: &Self) -> bool {
+        self.size == other.size
+            && match (self.hash, other.hash) {
+                (Some(one), Some(another)) => one == another,
+                _ => self.content == other.content,
+            }
+    }
+}
+
 /// The kinds of directory entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -22,7 +22,7 @@ mod users;
 mod walks;
 
 pub use error::{FuseError, Result};
-pub use mount::{MountOptions, Mounted, Prepared, Unmounter, mount, prepare};
+pub use mount::{MountOptions, Mounted, Prepared, THREADS_DEFAULT, Unmounter, mount, prepare};
 pub use table::{RepositoryMount, mounts_of};
 pub use umount::{Readers, umount, umount_within};
 pub use users::{Use, User, Users, users};

@@ -40,12 +40,15 @@ pub struct MountOptions {
     pub owners: Option<Arc<dyn ShowOwner>>,
 }
 
+/// [`MountOptions::threads`] unless told otherwise.
+pub const THREADS_DEFAULT: u16 = 16;
+
 impl Default for MountOptions {
     fn default() -> Self {
         Self {
             allow_other: false,
             no_exec: false,
-            threads: 16,
+            threads: THREADS_DEFAULT.into(),
             source_name: None,
             uid: None,
             gid: None,

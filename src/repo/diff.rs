@@ -60,7 +60,7 @@ impl Difference {
             return Self { kind: true, ..Self::default() };
         }
         let content = match (&old.body, &new.body) {
-            (Body::File(old), Body::File(new)) => !is_same_content(old, new),
+            (Body::File(old), Body::File(new)) => !new.has_bytes_of(old),
             (Body::Directory { .. }, Body::Directory { .. }) => false,
             (old, new) => old != new,
         };
@@ -136,15 +136,6 @@ fn add_file(add: &mut impl FnMut(&[u8]), file: &File) {
                 add(&extent.len.to_le_bytes());
             }
         }
-    }
-}
-
-/// Hashes decide where both files have one: how a file was cut, and where its holes are, is not
-/// its content.
-fn is_same_content(old: &File, new: &File) -> bool {
-    match (old.hash, new.hash) {
-        (Some(old_hash), Some(new_hash)) => old.size == new.size && old_hash == new_hash,
-        _ => old.size == new.size && old.content == new.content,
     }
 }
 

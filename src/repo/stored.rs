@@ -1,6 +1,6 @@
 //! What a file's content takes in the packs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::format::index::Place;
 use crate::format::{Content, File, PackId, limits};
@@ -21,7 +21,7 @@ impl Repository {
     /// blocks only where the file has a part of them; an index look-up for each chunk.
     pub fn stored_len_of(&self, file: &File) -> Result<u64> {
         let mut shares: HashMap<(PackId, u32), Share> = HashMap::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut at = 0;
         while at < file.size && matches!(file.content, Content::Extents { .. }) {
             let Some(placed) = self.extent_at(file, at)? else { break };

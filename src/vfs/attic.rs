@@ -6,9 +6,11 @@
 //! What must stay true: bounded, whatever the kernel forgets.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use lru::LruCache;
+
+use crate::sync::lock;
 
 use super::Ino;
 use super::inode::{Directory, Link};
@@ -32,10 +34,10 @@ impl Attic {
     }
 
     pub(super) fn put(&self, ino: Ino, gone: Gone) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(ino, gone);
+        lock(&self.0).put(ino, gone);
     }
 
     pub(super) fn get(&self, ino: Ino) -> Option<Gone> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&ino).cloned()
+        lock(&self.0).get(&ino).cloned()
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! `fuse/` asks by inode number, as the kernel does; numbers and the tables behind them are in
 //! `inode`, the directories above the snapshots in `layout`, those made of several snapshots in
-//! `views`, the look for new snapshots in `snapshots`. Content is read without handles: the number leads to the node, through the
-//! repository's cache of pages.
+//! `views`, the look for new snapshots in `snapshots`. Content is read without handles: the number
+//! leads to the node, through the repository's cache of pages.
 //!
 //! What must stay true: bytes are those of the snapshot or an error, never less and never others;
 //! what is below a snapshot's root never changes; no lock is held while storage is read.
@@ -28,7 +28,7 @@ pub(crate) mod tests;
 mod views;
 mod xattr;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use attr::{Attr, Lifetime};
@@ -40,6 +40,7 @@ pub use root::{ShowOwner, Start};
 use crate::clock;
 use crate::format::{Body, File, Time, limits};
 use crate::repo::{NodeRef, RepoError, Repository};
+use crate::sync::lock;
 
 use counters::Counters;
 use inode::{Class, Inodes};
@@ -298,15 +299,14 @@ impl Vfs {
 
     /// Sizes of the whole; at most ten seconds old.
     pub fn figures(&self) -> Figures {
-        let known = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock(&self.figures);
         if let Some((at, figures)) = known
             && at.elapsed() < FIGURES_MAX_AGE
         {
             return figures;
         }
         let figures = Figures { stored: self.repo.stored_len(), entries: self.snapshots.entries() };
-        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), figures));
+        *lock(&self.figures) = Some((Instant::now(), figures));
         figures
     }
 

@@ -3,8 +3,8 @@
 //! The kernel asks for `.` of a number that a handle names and its caches do not hold. A regular
 //! file is found by the first bits of its page's id, also after a remount; a snapshot's root by its
 //! id; other directories and hard links as long as the attic remembers them; what is in a view only
-//! not at all. What must stay true:
-//! whatever is found has that very number, or the handle is stale: never another file.
+//! not at all. What must stay true: whatever is found has that very number, or the handle is stale:
+//! never another file.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::format::{Snapshot, SnapshotId, Time};
 use crate::repo::{NodeRef, RepoError, Repository};
-use crate::sync::about_to_block;
+use crate::sync::{about_to_block, lock};
 
 use super::layout::{self, Layout};
 
@@ -69,7 +69,7 @@ impl Snapshots {
             layout: RwLock::new(layout),
         };
         snapshots.list(&mut BTreeMap::new()).map(|known| {
-            *snapshots.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+            *lock(&snapshots.known) = known;
         })?;
         Ok(snapshots)
     }
@@ -110,7 +110,7 @@ impl Snapshots {
         if !self.follow() {
             return;
         }
-        self.look_again(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        self.look_again(&mut lock(&self.known));
     }
 
     fn look_again(&self, known: &mut BTreeMap<SnapshotId, Known>) {
@@ -128,14 +128,14 @@ impl Snapshots {
 
     /// Entries of all snapshots together.
     pub(super) fn entries(&self) -> u64 {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         roots(&known).map(|snapshot| snapshot.entries).fold(0, u64::saturating_add)
     }
 
     /// Whether the interval is over; whoever is told so starts the next.
     fn is_due(&self) -> bool {
         let Some(interval) = self.interval else { return false };
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listed = lock(&self.listed);
         let due = listed.elapsed() >= interval;
         if due {
             *listed = Instant::now();

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 use super::inode::mask;
 
@@ -38,7 +40,7 @@ impl<T: Same + Clone> Table<T> {
 
     fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Slot<T>>> {
         match self.shards.get((number % SHARDS) as usize) {
-            Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
+            Some(shard) => lock(shard),
             None => unreachable!("shard numbers are below {SHARDS}"),
         }
     }
@@ -79,9 +81,7 @@ impl<T: Same + Clone> Table<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        let len = |shard: &Mutex<HashMap<_, _>>| {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).len()
-        };
+        let len = |shard: &Mutex<HashMap<_, _>>| lock(shard).len();
         self.shards.iter().map(len).sum()
     }
 }

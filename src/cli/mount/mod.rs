@@ -3,10 +3,11 @@
 //! Without `--foreground` this process finds the secret, starts itself again with `--background`,
 //! hands the secret over through a pipe and ends once the child has mounted. What is shown and to
 //! whom is in `view`, serving and its end in `serve`, memory in `memory`; `helper` is what mount(8)
-//! calls, `unit` prints what systemd wants, and `manual` tells of all that.
+//! calls, `unit` prints what systemd wants; `manual` and `manual_views` tell of all that.
 
 pub(super) mod helper;
 pub(super) mod manual;
+pub(super) mod manual_views;
 mod memory;
 mod serve;
 mod unit;
@@ -79,7 +80,7 @@ pub(crate) struct Mount {
     cache: Option<u64>,
 
     /// Threads that answer the kernel
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = fuse::THREADS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64), allow_hyphen_values = true)]
     threads: u16,
 

@@ -1,7 +1,7 @@
 //! What an ingest counts: each file by how it stands to the parent snapshot's of that name,
 //! whether it was read for that or not.
 
-use crate::format::{Body, File, Node, Owner};
+use crate::format::{Body, Node, Owner};
 use crate::repo::NodeRef;
 
 use super::IngestOptions;
@@ -87,18 +87,10 @@ pub(super) fn change_of_stream(before: Option<&NodeRef>, body: &Body) -> Change 
     }
 }
 
-/// Whether both are files of the same bytes, however they are cut.
+/// Whether both are files of the same bytes.
 fn has_content_of(before: &Body, now: &Body) -> bool {
     match (before, now) {
-        (Body::File(before), Body::File(now)) => before.size == now.size && same_bytes(before, now),
+        (Body::File(before), Body::File(now)) => now.has_bytes_of(before),
         _ => false,
-    }
-}
-
-/// Files with very long holes have no hash.
-fn same_bytes(before: &File, now: &File) -> bool {
-    match (before.hash, now.hash) {
-        (Some(before), Some(now)) => before == now,
-        _ => before.content == now.content,
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
 /// Bytes of the checksum that ends a cache file.
@@ -103,17 +103,8 @@ pub(super) fn map(file: &File) -> io::Result<Mmap> {
     // use bears, since each field is checked where it is read; if one is cut short, or the disk
     // cannot read it, the process dies of SIGBUS.
     #[expect(unsafe_code)]
-    let map = unsafe { Mmap::map(file) }?;
-    if map.len() > CHECKED_LEN_MAX {
-        expect(&map, Advice::Random);
-    }
-    Ok(map)
-}
-
-/// Tells the kernel how a map will be read; it is speed only.
-pub(super) fn expect(map: &Mmap, advice: Advice) {
-    if let Err(err) = map.advise(advice) {
-        tracing::debug!("madvise of an index segment: {err}");
+    unsafe {
+        Mmap::map(file)
     }
 }
 

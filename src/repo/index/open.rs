@@ -8,7 +8,7 @@ use crate::format::index::{Place, Segment};
 use crate::format::{ChunkId, Malformed, ObjectKey, SegmentId};
 use crate::repo::error::{InObject, Result};
 
-use super::cache::{SUM_LEN, expect, is_whole};
+use super::cache::{SUM_LEN, is_whole};
 
 /// Mapped segments up to this size are read with the kernel's read-ahead once they are open: a few
 /// look-ups bring all of them into memory. Of larger ones a look-up reads the pages that it needs.
@@ -35,6 +35,17 @@ impl AsRef<[u8]> for Body {
     }
 }
 
+impl Body {
+    /// Tells the kernel how it will be read; it is speed only.
+    fn expect(&self, advice: Advice) {
+        if let Self::Mapped(map) = self
+            && let Err(err) = map.advise(advice)
+        {
+            tracing::debug!("madvise of an index segment: {err}");
+        }
+    }
+}
+
 /// One opened segment.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
@@ -52,27 +63,21 @@ impl OpenSegment {
     pub(super) fn new(id: SegmentId, body: Body) -> Result<Self, Malformed> {
         let mapped = matches!(body, Body::Mapped(_));
         let (mended, unfit) = (AtomicBool::new(false), AtomicBool::new(false));
+        body.expect(Advice::Random);
         let open = Self { id, segment: Segment::open(body)?, mapped, mended, unfit };
         open.expect_lookups();
         Ok(open)
     }
 
     fn expect_lookups(&self) {
-        if let Body::Mapped(map) = self.segment.body() {
-            let large = map.len() > READ_AHEAD_MAX;
-            expect(map, if large { Advice::Random } else { Advice::Normal });
-        }
-    }
-
-    fn expect_scan(&self) {
-        if let Body::Mapped(map) = self.segment.body() {
-            expect(map, Advice::Sequential);
-        }
+        let body = self.segment.body();
+        let large = body.as_ref().len() > READ_AHEAD_MAX;
+        body.expect(if large { Advice::Random } else { Advice::Normal });
     }
 
     /// Reads all of it: whether its bytes are what was fetched, and what they should be.
     pub(super) fn check_whole(&self) -> Result<(), Malformed> {
-        self.expect_scan();
+        self.segment.body().expect(Advice::Sequential);
         if let Body::Mapped(map) = self.segment.body()
             && !is_whole(map)
         {
@@ -88,7 +93,7 @@ impl OpenSegment {
 
     /// Every chunk with its place, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(ChunkId, Place)>> + '_ {
-        self.expect_scan();
+        self.segment.body().expect(Advice::Sequential);
         self.segment.iter().map(|item| item.in_object(&self.object()))
     }
 }

@@ -1,9 +1,9 @@
 //! What icecore-mount(1) says of the layout and the views, with commands that were run as they
 //! stand here.
 
-use super::man::{Part, Section};
+use super::super::man::{Part, Section};
 
-pub(super) const MOUNT: &[Section] = &[
+pub(crate) const MOUNT: &[Section] = &[
     Section {
         heading: "LAYOUT",
         parts: &[
