@@ -65,6 +65,20 @@ pub enum Purpose {
     Snapshot = 4,
     /// A session's beat.
     Beat = 5,
+    /// The mark that a snapshot may be pruned.
+    Forgotten = 6,
+    /// New tags of a snapshot.
+    Tagging = 7,
+    /// A reader's beat.
+    Pin = 8,
+    /// What a prune would delete.
+    Candidates = 9,
+    /// What a prune deletes.
+    Decision = 10,
+    /// A record of the ledger.
+    Ledger = 11,
+    /// Parity of a pack.
+    Parity = 12,
 }
 
 /// The repository's one secret, from which all others are derived. Wiped when dropped.

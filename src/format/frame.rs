@@ -37,12 +37,36 @@ pub enum FrameKind {
     TreePage = 5,
     /// A page of a file's extent list.
     ExtentPage = 6,
+    /// The mark that a snapshot may be pruned.
+    Forgotten = 7,
+    /// New tags of a snapshot.
+    Tagging = 8,
+    /// One beat of a reader.
+    Pin = 9,
+    /// What a prune would delete.
+    Candidates = 10,
+    /// What a prune deletes.
+    Decision = 11,
+    /// A record of verify, replicate or drill.
+    Ledger = 12,
 }
 
 impl FrameKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 6] =
-        [Self::Config, Self::Key, Self::Beat, Self::Snapshot, Self::TreePage, Self::ExtentPage];
+    pub const ALL: [Self; 12] = [
+        Self::Config,
+        Self::Key,
+        Self::Beat,
+        Self::Snapshot,
+        Self::TreePage,
+        Self::ExtentPage,
+        Self::Forgotten,
+        Self::Tagging,
+        Self::Pin,
+        Self::Candidates,
+        Self::Decision,
+        Self::Ledger,
+    ];
 
     /// The longest payload of this kind.
     #[must_use]
@@ -53,6 +77,9 @@ impl FrameKind {
             Self::Beat => limits::BEAT_MAX,
             Self::Snapshot => limits::SNAPSHOT_MAX,
             Self::TreePage | Self::ExtentPage => limits::PAGE_MAX - HEADER_LEN,
+            Self::Forgotten | Self::Tagging | Self::Pin => limits::MARK_MAX,
+            Self::Candidates | Self::Decision => limits::GENERATION_MAX,
+            Self::Ledger => limits::LEDGER_RECORD_MAX,
         }
     }
 }

@@ -109,6 +109,16 @@ id_type!(
     RepositoryId,
     16
 );
+id_type!(
+    /// Names a reader that says what it needs.
+    PinId,
+    16
+);
+id_type!(
+    /// Names one record of the ledger.
+    RecordId,
+    16
+);
 
 impl ChunkId {
     /// Stands for a hole in an extent list. No content has this id: finding some would be a

@@ -64,6 +64,18 @@ pub const KEY_SLOT_MAX: usize = 64 << 10;
 pub const SNAPSHOT_MAX: usize = 16 << 20;
 /// Largest session beat.
 pub const BEAT_MAX: usize = 64 << 10;
+/// Largest mark beside a snapshot, and largest beat of a pin.
+pub const MARK_MAX: usize = 1 << 20;
+/// Most tags of a snapshot.
+pub const TAGS_MAX: usize = 1000;
+/// Most packs that one generation of prune deletes: 32 TiB of them.
+pub const DOOMED_PACKS_MAX: usize = 1 << 20;
+/// Most snapshots that one generation of prune deletes.
+pub const DOOMED_SNAPSHOTS_MAX: usize = 1 << 20;
+/// Largest record of a generation: all packs and snapshots that it may name.
+pub const GENERATION_MAX: usize = 64 << 20;
+/// Largest record of the ledger.
+pub const LEDGER_RECORD_MAX: usize = 16 << 20;
 /// Most source troubles listed in a snapshot; the count goes on.
 pub const TROUBLES_MAX: usize = 1000;
 

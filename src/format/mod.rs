@@ -8,11 +8,13 @@
 mod config;
 mod extents;
 pub mod frame;
+mod gc;
 mod ids;
 pub mod index;
 mod key;
 pub mod limits;
 mod malformed;
+mod marks;
 mod object;
 pub mod pack;
 mod snapshot;
@@ -22,9 +24,11 @@ pub(crate) mod wire;
 pub use config::{Chunking, Config, StoredConfig};
 pub use extents::{Extent, ExtentPage, cut_after as extent_cut_after};
 pub use frame::{FrameKind, Seal};
-pub use ids::{ChunkId, KeyId, PackId, RepositoryId, SegmentId, SnapshotId};
+pub use gc::{Generation, NamedPack};
+pub use ids::{ChunkId, KeyId, PackId, PinId, RecordId, RepositoryId, SegmentId, SnapshotId};
 pub use key::{Beat, Derivation, KeySlot};
 pub use malformed::Malformed;
+pub use marks::{Forgotten, Pin, Tagging};
 pub use object::{
     ChunkEntry, Contents, Folder, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, checksum16,
 };

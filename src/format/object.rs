@@ -3,8 +3,11 @@
 //! A name is a path below the repository's root, with `/` between its parts:
 //! ```text
 //! config                      keys/<key id>               sessions/<snapshot id>/<beat>
-//! snapshots/<snapshot id>     index/<segment id>          gc/…  (records of prune)
-//! data/<aa>/<pack id>         meta/<aa>/<pack id>         <aa>: first two hex digits of the id
+//! snapshots/<snapshot id>     forgotten/<snapshot id>     tags/<snapshot id>/<number>
+//! index/<segment id>          pins/<pin id>/<beat>        ledger/<seconds, 12 digits>-<record id>
+//! gc/<generation>.candidates  gc/<generation>.decision    <generation>: counts from 0, 12 digits
+//! data/<aa>/<pack id>         meta/<aa>/<pack id>         parity/<aa>/<pack id>
+//! <aa>: first two hex digits of the id
 //! ```
 //!
 //! Header of packs and segments, 64 bytes:
@@ -22,7 +25,11 @@
 
 use std::fmt;
 
-use super::{ChunkId, KeyId, Malformed, PackId, RepositoryId, Seal, SegmentId, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ChunkId, KeyId, Malformed, PackId, PinId, RecordId, RepositoryId, Seal, SegmentId, SnapshotId,
+};
 
 /// Names one stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +46,21 @@ pub enum ObjectKey {
     Segment(SegmentId),
     /// A pack of content or of tree pages.
     Pack(PackKind, PackId),
+    /// Reed-Solomon parity of the pack of that id.
+    Parity(PackId),
+    /// The mark that a snapshot may be pruned.
+    Forgotten(SnapshotId),
+    /// What a snapshot's tags were changed to, and whether it is protected; numbered from 0, the
+    /// highest number holds.
+    Tags(SnapshotId, u64),
+    /// A beat of a reader that needs what it can see now, numbered from 0.
+    Pin(PinId, u64),
+    /// What a generation of prune would delete; generations count from 0.
+    Candidates(u64),
+    /// What that generation deletes.
+    Decision(u64),
+    /// A record of verify, replicate or drill: seconds since 1970 and a random id.
+    Ledger(u64, RecordId),
 }
 
 /// Folders of the repository that can be listed.
@@ -58,11 +80,21 @@ pub enum Folder {
     Meta,
     /// `gc/`
     Gc,
+    /// `forgotten/`
+    Forgotten,
+    /// `tags/`
+    Tags,
+    /// `pins/`
+    Pins,
+    /// `parity/`
+    Parity,
+    /// `ledger/`
+    Ledger,
 }
 
 impl Folder {
     /// Every folder, in the order of the format page.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Keys,
         Self::Sessions,
         Self::Snapshots,
@@ -70,6 +102,11 @@ impl Folder {
         Self::Meta,
         Self::Data,
         Self::Gc,
+        Self::Forgotten,
+        Self::Tags,
+        Self::Pins,
+        Self::Parity,
+        Self::Ledger,
     ];
 
     /// The first part of the names in this folder, without a slash.
@@ -83,12 +120,17 @@ impl Folder {
             Self::Data => "data",
             Self::Meta => "meta",
             Self::Gc => "gc",
+            Self::Forgotten => "forgotten",
+            Self::Tags => "tags",
+            Self::Pins => "pins",
+            Self::Parity => "parity",
+            Self::Ledger => "ledger",
         }
     }
 }
 
 /// What a pack holds. Content and metadata never share one, so that content may go cold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum PackKind {
     /// File content.
@@ -127,6 +169,13 @@ impl fmt::Display for ObjectKey {
             Self::Snapshot(id) => write!(f, "snapshots/{id}"),
             Self::Segment(id) => write!(f, "index/{id}"),
             Self::Pack(kind, id) => write!(f, "{}/{:02x}/{id}", kind.folder().name(), id.0[0]),
+            Self::Parity(id) => write!(f, "parity/{:02x}/{id}", id.0[0]),
+            Self::Forgotten(id) => write!(f, "forgotten/{id}"),
+            Self::Tags(id, number) => write!(f, "tags/{id}/{number}"),
+            Self::Pin(id, beat) => write!(f, "pins/{id}/{beat}"),
+            Self::Candidates(generation) => write!(f, "gc/{generation:012}.candidates"),
+            Self::Decision(generation) => write!(f, "gc/{generation:012}.decision"),
+            Self::Ledger(secs, id) => write!(f, "ledger/{secs:012}-{id}"),
         }
     }
 }
@@ -139,18 +188,43 @@ impl ObjectKey {
             None if name == "config" => Self::Config,
             Some(("keys", id)) => Self::Key(KeyId::from_hex(id)?),
             Some(("sessions", rest)) => {
-                let (session, beat) = rest.split_once('/')?;
-                Self::Beat(SnapshotId::from_hex(session)?, beat.parse().ok()?)
+                let (session, beat) = numbered(rest)?;
+                Self::Beat(SnapshotId::from_hex(session)?, beat)
             }
             Some(("snapshots", id)) => Self::Snapshot(SnapshotId::from_hex(id)?),
             Some(("index", id)) => Self::Segment(SegmentId::from_hex(id)?),
             Some(("data", rest)) => Self::Pack(PackKind::Data, pack_id(rest)?),
             Some(("meta", rest)) => Self::Pack(PackKind::Meta, pack_id(rest)?),
+            Some(("parity", rest)) => Self::Parity(pack_id(rest)?),
+            Some(("forgotten", id)) => Self::Forgotten(SnapshotId::from_hex(id)?),
+            Some(("tags", rest)) => {
+                let (snapshot, number) = numbered(rest)?;
+                Self::Tags(SnapshotId::from_hex(snapshot)?, number)
+            }
+            Some(("pins", rest)) => {
+                let (pin, beat) = numbered(rest)?;
+                Self::Pin(PinId::from_hex(pin)?, beat)
+            }
+            Some(("gc", rest)) => match rest.split_once('.')? {
+                (generation, "candidates") => Self::Candidates(generation.parse().ok()?),
+                (generation, "decision") => Self::Decision(generation.parse().ok()?),
+                _ => return None,
+            },
+            Some(("ledger", rest)) => {
+                let (secs, id) = rest.split_once('-')?;
+                Self::Ledger(secs.parse().ok()?, RecordId::from_hex(id)?)
+            }
             _ => return None,
         };
         // One name per object: "sessions/…/07" or a pack in the wrong folder is a stranger.
         (key.to_string() == name).then_some(key)
     }
+}
+
+/// Splits `<id>/<number>`.
+fn numbered(rest: &str) -> Option<(&str, u64)> {
+    let (id, number) = rest.split_once('/')?;
+    Some((id, number.parse().ok()?))
 }
 
 fn pack_id(rest: &str) -> Option<PackId> {
@@ -275,6 +349,13 @@ mod tests {
             ObjectKey::Segment(SegmentId([4; 32])),
             ObjectKey::Pack(PackKind::Data, PackId([5; 32])),
             ObjectKey::Pack(PackKind::Meta, PackId([0xab; 32])),
+            ObjectKey::Parity(PackId([0xab; 32])),
+            ObjectKey::Forgotten(SnapshotId([3; 16])),
+            ObjectKey::Tags(SnapshotId([3; 16]), 0),
+            ObjectKey::Pin(PinId([6; 16]), 12),
+            ObjectKey::Candidates(0),
+            ObjectKey::Decision(u64::MAX),
+            ObjectKey::Ledger(1_795_000_000, RecordId([8; 16])),
         ];
         for key in keys {
             assert_eq!(ObjectKey::parse(&key.to_string()), Some(key), "{key}");
@@ -285,6 +366,9 @@ mod tests {
         }
         let padded = format!("sessions/{}/07", SnapshotId([2; 16]));
         assert_eq!(ObjectKey::parse(&padded), None);
+        for name in ["gc/1.candidates", "gc/000000000001", "gc/000000000001.decided", "ledger/1-"] {
+            assert_eq!(ObjectKey::parse(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -205,6 +205,12 @@ impl Vault {
 fn purpose(kind: FrameKind) -> Purpose {
     match kind {
         FrameKind::Beat => Purpose::Beat,
+        FrameKind::Forgotten => Purpose::Forgotten,
+        FrameKind::Tagging => Purpose::Tagging,
+        FrameKind::Pin => Purpose::Pin,
+        FrameKind::Candidates => Purpose::Candidates,
+        FrameKind::Decision => Purpose::Decision,
+        FrameKind::Ledger => Purpose::Ledger,
         _ => Purpose::Snapshot,
     }
 }

@@ -265,12 +265,14 @@ impl LocalStorage {
         let Some(folder) = path.parent() else { return Ok(()) };
         self.steps.before(WriteStep::SyncFolder)?;
         fsutil::sync_dir(folder)?;
-        if let ObjectKey::Beat(session, _) = key {
-            // The session's folder goes with its last beat; it stays while another one is there.
-            if fs::remove_dir(folder).is_ok() {
-                let below = Path::new(Folder::Sessions.name()).join(session.to_string());
-                lock(&self.folders).remove(&below);
-            }
+        let numbered =
+            matches!(key, ObjectKey::Beat(..) | ObjectKey::Pin(..) | ObjectKey::Tags(..));
+        // The folder of numbered objects goes with the last of them.
+        if numbered
+            && fs::remove_dir(folder).is_ok()
+            && let Ok(below) = folder.strip_prefix(&self.root)
+        {
+            lock(&self.folders).remove(below);
         }
         Ok(())
     }
@@ -311,8 +313,18 @@ impl Storage for LocalStorage {
 
     fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError> {
         let depth = match folder {
-            Folder::Data | Folder::Meta | Folder::Sessions => 1,
-            Folder::Keys | Folder::Snapshots | Folder::Index | Folder::Gc => 0,
+            Folder::Data
+            | Folder::Meta
+            | Folder::Parity
+            | Folder::Sessions
+            | Folder::Tags
+            | Folder::Pins => 1,
+            Folder::Keys
+            | Folder::Snapshots
+            | Folder::Forgotten
+            | Folder::Index
+            | Folder::Gc
+            | Folder::Ledger => 0,
         };
         let mut listed = Vec::new();
         walk(&self.root, folder.name(), depth, &mut |name, entry| {

@@ -9,8 +9,9 @@ use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
     Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
-    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, RepositoryId, Seal, SegmentId,
-    Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble, Xattr, frame,
+    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId, RecordId, RepositoryId,
+    Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble,
+    Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -65,7 +66,7 @@ pub const fn time(secs: i64, nanos: u32) -> Time {
     Time { secs, nanos }
 }
 
-pub fn object_keys() -> [ObjectKey; 7] {
+pub fn object_keys() -> [ObjectKey; 14] {
     [
         ObjectKey::Config,
         ObjectKey::Key(KEY),
@@ -74,11 +75,31 @@ pub fn object_keys() -> [ObjectKey; 7] {
         ObjectKey::Segment(SegmentId([0xab; 32])),
         ObjectKey::Pack(PackKind::Data, PackId([0x0c; 32])),
         ObjectKey::Pack(PackKind::Meta, PackId([0xde; 32])),
+        ObjectKey::Parity(PackId([0xde; 32])),
+        ObjectKey::Forgotten(SNAPSHOT),
+        ObjectKey::Tags(SNAPSHOT, 3),
+        ObjectKey::Pin(PinId([0x11; 16]), 1),
+        ObjectKey::Candidates(2),
+        ObjectKey::Decision(2),
+        ObjectKey::Ledger(1_795_000_000, RecordId([0x22; 16])),
     ]
 }
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
-    let names = ["config", "key", "beat", "snapshot", "tree page", "extent page"];
+    let names = [
+        "config",
+        "key",
+        "beat",
+        "snapshot",
+        "tree page",
+        "extent page",
+        "forgotten",
+        "tagging",
+        "pin",
+        "candidates",
+        "decision",
+        "ledger",
+    ];
     let plain = FrameKind::ALL.map(|kind| frame::encode(kind, Seal::Plain, b"payload"));
     let mut frames: Vec<_> = names.into_iter().zip(plain).collect();
     frames.push(("sealed", frame::encode(FrameKind::Snapshot, Seal::Aes256Gcm, b"payload")));
