@@ -17,6 +17,7 @@
 //! | L2 | [`repo`] | objects together: index, chunks, trees, sessions, keys | files of the machine, FUSE |
 //! | L3 | [`localfs`] | source and target file systems, by descriptor | repositories |
 //! | L3 | [`vfs`] | snapshots as a tree with inode numbers | the kernel's types |
+//! | L3 | [`strategy`] | which snapshots stay, and why: facts, rules and the time in, verdicts out | repositories, the clock |
 //! | L4 | [`ops`] | the verbs: options in, report out | arguments, terminals |
 //! | L5 | [`fuse`], [`report`], [`cli`] | the kernel, words and JSON, the command line | each other, but that `cli` calls all |
 //!
@@ -81,6 +82,7 @@ pub mod progress;
 pub mod repo;
 pub mod report;
 pub mod storage;
+pub mod strategy;
 mod sync;
 pub mod units;
 pub mod vfs;

@@ -19,15 +19,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("repo", &["format", "units", "clock", "fsutil", "sync", "storage", "codec"]),
     ("localfs", &["format", "fsutil"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
+    ("strategy", &["format", "clock"]),
     (
         "ops",
         &[
             "format", "units", "clock", "progress", "fsutil", "sync", "storage", "codec", "repo",
-            "localfs",
+            "localfs", "strategy",
         ],
     ),
     ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
-    ("report", &["format", "units", "clock", "repo", "ops"]),
+    ("report", &["format", "units", "clock", "repo", "strategy", "ops"]),
 ];
 
 /// Crates that only one module may name.
