@@ -10,6 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use icecore as lib;
+use icecore::format::Time;
+use icecore::repo::{Marker, SnapshotFilter, TagState};
 
 #[allow(dead_code)] // shared
 mod mount_tree;
@@ -104,6 +106,33 @@ fn what_is_open_of_a_removed_snapshot_is_read_to_its_end() {
     assert_eq!(folder.metadata().unwrap().ino(), number);
     let within = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder));
     assert_eq!(names(within), ["f.txt"]);
+}
+
+#[test]
+fn what_is_forgotten_goes_and_what_is_open_of_it_is_read_on() {
+    let mut world = World::new();
+    let first = world.commit(&tree("old"), NOON);
+    let second = world.commit(&tree("new"), NOON + 1);
+    world.mount();
+    let at = world.mountpoint();
+    let mut open = fs::File::open(world.latest("d/f.txt")).unwrap();
+    let repo = world.open();
+    let latest = repo.find_snapshot("latest", &SnapshotFilter::default()).unwrap();
+    let by = Marker { host: "h".into(), now: Time::default() };
+    repo.forget(latest.id, &by).unwrap();
+    soon("it is gone", || !at.join("snapshots").join(&second).exists());
+    soon("from all views", || names(at.join("tags/nightly")) == [first.clone()]);
+    soon("latest goes back", || fs::read(world.latest("d/f.txt")).unwrap() == b"old");
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "new");
+
+    let left = repo.find_snapshot("latest", &SnapshotFilter::default()).unwrap();
+    let edit = |state: &mut TagState| state.tags.push("release".into());
+    repo.retag(&mut repo.marks().unwrap(), &left, &by, edit).unwrap();
+    soon("the tag is there", || names(at.join("tags")) == ["nightly", "release"]);
+    repo.unforget(latest.id, &by).unwrap();
+    soon("it is back", || at.join("snapshots").join(&second).join("d/f.txt").exists());
 }
 
 #[test]

@@ -219,6 +219,10 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
              times like 2026-11-22 name one"
                 .into(),
         ),
+        E::BeingPruned { .. } => {
+            (Exit::InUse, "a prune decided that it goes; ingest its sources again".into())
+        }
+        E::TooManyTags { .. } => (Exit::Failed, "remove some, or choose fewer".into()),
         E::AmbiguousSnapshot { .. } => (Exit::Failed, "give more digits of the id".into()),
         E::NoSuchPath { snapshot, .. } => {
             (Exit::Failed, format!("`icecore ls {}:/` shows what is there", snapshot.short()))

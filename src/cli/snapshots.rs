@@ -21,16 +21,22 @@ use super::exit::Exit;
 /// (the one before) and so on, or by a time: 2026-11-22 means the newest of that day.
 ///
 /// An asterisk marks a partial snapshot: something at its sources could not be read; --json lists
-/// what.
+/// what. A P marks a protected one. What was forgotten is left out, and shown by --forgotten until
+/// a prune removes it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   icecore -r /backup snapshots --host db1 --tag nightly
+  icecore -r /backup snapshots --forgotten
   icecore -r /backup snapshots --json latest | jq '.snapshots[0].troubles'")]
 pub(crate) struct Snapshots {
     /// Only these [default: all]
     #[arg(value_name = "SNAP")]
     names: Vec<String>,
+
+    /// Those that were forgotten, and no others
+    #[arg(long)]
+    forgotten: bool,
 
     #[command(flatten)]
     filter: FilterOptions,
@@ -72,36 +78,49 @@ impl FilterOptions {
 impl Snapshots {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
-        let list = chosen(&repo, &self.names, &self.filter.filter())?;
+        let list = chosen(&repo, &self.names, &self.filter.filter(), self.forgotten)?;
         cx.interrupt.check()?;
-        list.damaged.iter().for_each(show_damage);
-        cx.data(|| list_json(&list), || list_text(&list.snapshots))?;
-        Ok(if list.damaged.is_empty() { Exit::Done } else { Exit::Damage })
+        cx.data(|| list_json(&list), || list_text(&list))?;
+        Ok(said_damage(&list))
     }
+}
+
+/// Says what of a list is damaged, and gives the exit code for it.
+pub(crate) fn said_damage(list: &SnapshotList) -> Exit {
+    list.damaged.iter().chain(&list.damaged_marks).for_each(show_damage);
+    let sound = list.damaged.is_empty() && list.damaged_marks.is_empty();
+    if sound { Exit::Done } else { Exit::Damage }
 }
 
 fn chosen(
     repo: &Repository,
     names: &[String],
     filter: &SnapshotFilter,
+    forgotten: bool,
 ) -> anyhow::Result<SnapshotList> {
+    let mut list = if forgotten { repo.forgotten_snapshots()? } else { repo.snapshots()? };
     if names.is_empty() {
-        let mut list = repo.snapshots()?;
-        list.snapshots.retain(|snapshot| filter.fits(snapshot));
+        list.retain(filter);
         return Ok(list);
     }
-    let snapshots = names.iter().map(|name| repo.find_snapshot(name, filter));
-    Ok(SnapshotList { snapshots: snapshots.collect::<Result<_, _>>()?, damaged: Vec::new() })
+    let named = names.iter().map(|name| list.find(name, filter)).collect::<Result<_, _>>()?;
+    Ok(SnapshotList { snapshots: named, damaged: Vec::new(), ..list })
 }
 
 fn list_json(list: &SnapshotList) -> serde_json::Value {
+    let each = |snapshot: &Snapshot| {
+        let mut fields = as_json::snapshot(snapshot);
+        fields["protected"] = list.protected.contains(&snapshot.id).into();
+        fields
+    };
+    let damaged = list.damaged.iter().chain(&list.damaged_marks);
     json!({
-        "snapshots": list.snapshots.iter().map(as_json::snapshot).collect::<Vec<_>>(),
-        "damaged": list.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "snapshots": list.snapshots.iter().map(each).collect::<Vec<_>>(),
+        "damaged": damaged.map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
-fn list_text(snapshots: &[Snapshot]) -> String {
+fn list_text(list: &SnapshotList) -> String {
     let row = |snapshot: &Snapshot| {
         let totals = snapshot.totals();
         let paths = snapshot.sources.iter().map(|source| text::escaped(&source.path).into_owned());
@@ -111,19 +130,29 @@ fn list_text(snapshots: &[Snapshot]) -> String {
             text::escaped(snapshot.host.as_bytes()).into_owned(),
             text::number(totals.files),
             units::size(totals.size),
-            if snapshot.is_partial() { "*".into() } else { String::new() },
+            marks(snapshot.is_partial(), list.protected.contains(&snapshot.id)).into(),
             text::escaped(snapshot.tags.join(",").as_bytes()).into_owned(),
             paths.collect::<Vec<_>>().join(" "),
         ]
     };
     let header = ["id", "time", "host", "files", "size", "", "tags", "sources"];
-    let rows: Vec<_> = snapshots.iter().map(row).collect();
+    let rows: Vec<_> = list.snapshots.iter().map(row).collect();
     match rows.len() {
         0 => "no snapshots\n".into(),
         count => {
             let count = text::count(count as u64, "snapshot");
             format!("{}{count}\n", text::table(&header, &[3, 4], rows))
         }
+    }
+}
+
+/// What is special about a snapshot, in a column of its own.
+const fn marks(partial: bool, protected: bool) -> &'static str {
+    match (partial, protected) {
+        (false, false) => "",
+        (true, false) => "*",
+        (false, true) => "P",
+        (true, true) => "*P",
     }
 }
 

@@ -1,9 +1,11 @@
 //! Snapshots that come and go are seen at once where the repository is a folder of this machine:
-//! a thread waits for the kernel's word (inotify) on the folder of snapshots and lets the tree look.
+//! a thread waits for the kernel's word (inotify) on the folders of snapshots and of what is
+//! forgotten, and lets the tree look.
 //!
 //! Nothing is pushed into the kernel, so there is nothing to wait in a circle for: what depends on
-//! the snapshots is kept by it for a second only. Where the folder cannot be watched, or is
-//! changed from another machine, the tree looks for itself when it is looked at, once a second.
+//! the snapshots is kept by it for a second only. Where a folder cannot be watched, or is changed
+//! from another machine, the tree looks for itself when it is looked at, once a second; so it does
+//! for new tags, which are a folder deeper.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -39,7 +41,8 @@ pub(super) fn watch(vfs: &Arc<Vfs>) -> Option<Watch> {
         return None;
     }
     let folder = vfs.repository().folder_path(Folder::Snapshots)?;
-    match start(&folder, Arc::clone(vfs)) {
+    let forgotten = vfs.repository().folder_path(Folder::Forgotten)?;
+    match start([&folder, &forgotten], Arc::clone(vfs)) {
         Ok(watch) => Some(watch),
         Err(err) => {
             tracing::warn!("{} is not watched, but looked at: {err}", folder.display());
@@ -48,14 +51,19 @@ pub(super) fn watch(vfs: &Arc<Vfs>) -> Option<Watch> {
     }
 }
 
-fn start(folder: &Path, vfs: Arc<Vfs>) -> io::Result<Watch> {
+fn start(folders: [&Path; 2], vfs: Arc<Vfs>) -> io::Result<Watch> {
     let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let which = WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::MOVED_FROM
         | WatchFlags::MOVED_TO
         | WatchFlags::ONLYDIR;
-    inotify::add_watch(&events, folder, which)?;
+    let [snapshots, forgotten] = folders;
+    inotify::add_watch(&events, snapshots, which)?;
+    if let Err(err) = inotify::add_watch(&events, forgotten, which) {
+        // A repository that was copied without its empty folders.
+        tracing::debug!("{} is not watched, but looked at: {err}", forgotten.display());
+    }
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
     let stopped = Arc::clone(&stop);
     let serve = move || {
@@ -69,7 +77,7 @@ fn start(folder: &Path, vfs: Arc<Vfs>) -> io::Result<Watch> {
     Ok(Watch { stop })
 }
 
-/// Waits and lets the tree look, until it is told to stop or the folder is gone.
+/// Waits and lets the tree look, until it is told to stop or a folder is gone.
 fn serve(events: &OwnedFd, stop: &OwnedFd, vfs: &Vfs) -> io::Result<()> {
     loop {
         let mut waited = [PollFd::new(events, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];

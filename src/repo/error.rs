@@ -125,6 +125,24 @@ pub enum RepoError {
         /// How many fit.
         count: usize,
     },
+    /// More tags than a record may hold.
+    #[error("snapshot {snapshot} would have {count} tags, at most {max} are allowed")]
+    TooManyTags {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// How many they would be.
+        count: usize,
+        /// The cap.
+        max: usize,
+    },
+    /// A prune may delete the snapshot already.
+    #[error("snapshot {snapshot} is being pruned: {object} names it")]
+    BeingPruned {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The prune's record.
+        object: ObjectKey,
+    },
     /// A path that the snapshot does not hold.
     #[error("snapshot {snapshot} holds no {path}")]
     NoSuchPath {

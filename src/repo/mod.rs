@@ -16,6 +16,7 @@ mod directory;
 mod error;
 mod index;
 mod keys;
+mod marks;
 mod pack;
 mod pages;
 mod session;
@@ -44,6 +45,7 @@ pub use diff::{
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use keys::{KdfCost, Secret, SlotInfo};
+pub use marks::{Marker, Marks, TagState};
 pub use pack::BlockDraft;
 pub use pages::PageWriter;
 pub use session::{SESSION_TIMEOUT, Session, Writer};

@@ -2,6 +2,11 @@
 //!
 //! A snapshot goes by `latest`, `latest~N` (N before it), the start of its id (4 digits and more),
 //! or a time: `2026-11-22`, `2026-11-22T15:04` and longer fit the newest snapshot within them.
+//!
+//! What is listed and found are the snapshots that are not forgotten, with the tags that they have
+//! now (`marks`); what one was stored with is what [`Repository::read_snapshot`] gives.
+
+use std::collections::BTreeSet;
 
 use crate::format::{
     Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, frame, limits,
@@ -11,6 +16,7 @@ use crate::units::chain;
 use super::Repository;
 use super::error::{InObject, RepoError, Result};
 use super::index::is_io;
+use super::marks::Marks;
 use super::trees::NodeRef;
 
 /// Which snapshots a name may mean.
@@ -40,14 +46,49 @@ impl SnapshotFilter {
 /// What reading all snapshots gave.
 #[derive(Debug, Default)]
 pub struct SnapshotList {
-    /// Oldest first.
+    /// Oldest first, with the tags that they have now.
     pub snapshots: Vec<Snapshot>,
+    /// Those that must never be forgotten.
+    pub protected: BTreeSet<SnapshotId>,
     /// Snapshots that cannot be read, because of what they hold or of the medium; the others are not touched by that.
     pub damaged: Vec<RepoError>,
+    /// Marks of snapshots that cannot be read: such a snapshot counts as not forgotten, and where
+    /// its tags are concerned as protected.
+    pub damaged_marks: Vec<RepoError>,
+}
+
+impl SnapshotList {
+    /// The snapshot that goes by `name` among those that pass the filter.
+    ///
+    /// # Errors
+    /// Where none or several do. A damaged snapshot is moved out of the list and into the error
+    /// where it may be the one that was meant.
+    pub fn find(&mut self, name: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
+        let fitting: Vec<_> = self.snapshots.iter().filter(|each| filter.fits(each)).collect();
+        if name.starts_with("latest") {
+            for err in &self.damaged {
+                // It may be newer than the one that is taken.
+                tracing::warn!("{}; \"{name}\" is chosen without it", chain(err));
+            }
+        }
+        match choose(&fitting, name) {
+            Ok(snapshot) => Ok(snapshot.clone()),
+            Err(0) if name.starts_with("latest") && !self.damaged.is_empty() => {
+                Err(self.damaged.remove(0))
+            }
+            Err(0) => Err(RepoError::NoSuchSnapshot { name: name.to_owned() }),
+            Err(count) => Err(RepoError::AmbiguousSnapshot { name: name.to_owned(), count }),
+        }
+    }
+
+    /// Drops what does not pass the filter.
+    pub fn retain(&mut self, filter: &SnapshotFilter) {
+        self.snapshots.retain(|snapshot| filter.fits(snapshot));
+    }
 }
 
 impl Repository {
-    /// Reads one snapshot; `None` for a tombstone.
+    /// Reads one snapshot as it was stored, forgotten or not; `None` for a tombstone.
     pub fn read_snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>> {
         let object = ObjectKey::Snapshot(id);
         let max = (limits::SNAPSHOT_MAX + frame::HEADER_LEN) as u64;
@@ -70,14 +111,31 @@ impl Repository {
         Ok(listed.into_iter().filter_map(|entry| id(entry.key)).collect())
     }
 
-    /// All snapshots, oldest first. One that cannot be read does not hide the others.
+    /// All snapshots that are not forgotten, oldest first. One that cannot be read does not hide
+    /// the others.
     pub fn snapshots(&self) -> Result<SnapshotList> {
-        let mut list = SnapshotList::default();
-        for listed in self.storage().list(Folder::Snapshots)? {
-            let Some(ObjectKey::Snapshot(id)) = listed.key else { continue };
+        self.listed_snapshots(|marks, id| !marks.is_forgotten(id))
+    }
+
+    /// The snapshots that are forgotten, oldest first, and not pruned yet.
+    pub fn forgotten_snapshots(&self) -> Result<SnapshotList> {
+        self.listed_snapshots(Marks::is_forgotten)
+    }
+
+    fn listed_snapshots(
+        &self,
+        wanted: impl Fn(&Marks, SnapshotId) -> bool,
+    ) -> Result<SnapshotList> {
+        let marks = self.marks()?;
+        let mut list = SnapshotList { protected: marks.protected(), ..SnapshotList::default() };
+        for id in self.snapshot_ids()?.into_iter().filter(|&id| wanted(&marks, id)) {
             match self.read_snapshot(id) {
-                Ok(snapshot) => list.snapshots.extend(snapshot),
-                Err(err) if err.is_not_found() => {} // forgotten since it was listed
+                Ok(Some(mut snapshot)) => {
+                    marks.apply(&mut snapshot);
+                    list.snapshots.push(snapshot);
+                }
+                Ok(None) => {}
+                Err(err) if err.is_not_found() => {} // pruned since it was listed
                 Err(err) if err.is_damage() || err.is_newer() || is_io(&err) => {
                     list.damaged.push(err);
                 }
@@ -85,28 +143,13 @@ impl Repository {
             }
         }
         list.snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+        list.damaged_marks.extend(marks.into_damaged());
         Ok(list)
     }
 
-    /// The snapshot that goes by `name` among those that pass the filter.
+    /// The snapshot that goes by `name` among those that pass the filter and are not forgotten.
     pub fn find_snapshot(&self, name: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
-        let mut list = self.snapshots()?;
-        list.snapshots.retain(|snapshot| filter.fits(snapshot));
-        if name.starts_with("latest") {
-            for err in &list.damaged {
-                // It may be newer than the one that is taken.
-                tracing::warn!("{}; \"{name}\" is chosen without it", chain(err));
-            }
-        }
-        match choose(&list.snapshots, name) {
-            Ok(at) => Ok(list.snapshots.swap_remove(at)),
-            Err(0) => match list.damaged.into_iter().next() {
-                // It may be the damaged one that was meant.
-                Some(err) if name.starts_with("latest") => Err(err),
-                _ => Err(RepoError::NoSuchSnapshot { name: name.to_owned() }),
-            },
-            Err(count) => Err(RepoError::AmbiguousSnapshot { name: name.to_owned(), count }),
-        }
+        self.snapshots()?.find(name, filter)
     }
 
     /// The root directory of a snapshot.
@@ -120,28 +163,26 @@ impl Repository {
     }
 }
 
-/// Index of the snapshot that `name` means, or how many it would fit.
-fn choose(snapshots: &[Snapshot], name: &str) -> Result<usize, usize> {
+/// The snapshot that `name` means, or how many it would fit.
+fn choose<'s>(snapshots: &[&'s Snapshot], name: &str) -> Result<&'s Snapshot, usize> {
     if let Some(back) = name.strip_prefix("latest") {
         let back = match back.strip_prefix('~') {
             Some(number) => number.parse().map_err(|_| 0_usize)?,
             None if back.is_empty() => 0,
             None => return Err(0),
         };
-        return snapshots.len().checked_sub(1_usize.checked_add(back).ok_or(0_usize)?).ok_or(0);
+        return snapshots.iter().rev().nth(back).copied().ok_or(0);
     }
     let hex =
         name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
     if hex {
-        let fits = |snapshot: &Snapshot| snapshot.id.to_string().starts_with(name);
-        let fitting: Vec<usize> =
-            snapshots.iter().enumerate().filter(|(_, s)| fits(s)).map(|(at, _)| at).collect();
-        match fitting.as_slice() {
-            [only] => return Ok(*only),
-            [] => {}
-            many => return Err(many.len()),
+        let mut fitting = snapshots.iter().filter(|each| each.id.to_string().starts_with(name));
+        match (fitting.next(), fitting.count()) {
+            (Some(only), 0) => return Ok(only),
+            (Some(_), more) => return Err(1 + more),
+            (None, _) => {}
         }
     }
     let Some((from, to)) = crate::units::time_span(name) else { return Err(0) };
-    snapshots.iter().rposition(|s| from <= s.time && s.time < to).ok_or(0)
+    snapshots.iter().rfind(|each| from <= each.time && each.time < to).copied().ok_or(0)
 }

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::format::{Snapshot, SnapshotId, Time};
-use crate::repo::{NodeRef, RepoError, Repository};
+use crate::repo::{Marks, NodeRef, RepoError, Repository};
 use crate::sync::{about_to_block, lock};
 
 use super::layout::{self, Layout};
@@ -46,13 +46,23 @@ enum Known {
     Damaged { tried: Instant },
 }
 
+/// What was read of the storage so far.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What is not forgotten, as stored.
+    known: BTreeMap<SnapshotId, Known>,
+    marks: Marks,
+    /// Whether the picture shows other marks than these.
+    outdated: bool,
+}
+
 /// The snapshots as they were when last looked at.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     repo: Arc<Repository>,
     /// `None`: they are never looked at again.
     interval: Option<Duration>,
-    known: Mutex<BTreeMap<SnapshotId, Known>>,
+    seen: Mutex<Seen>,
     listed: Mutex<Instant>,
     layout: RwLock<Arc<Layout>>,
 }
@@ -64,13 +74,11 @@ impl Snapshots {
         let snapshots = Self {
             repo,
             interval: Some(interval),
-            known: Mutex::default(),
+            seen: Mutex::default(),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
         };
-        snapshots.list(&mut BTreeMap::new()).map(|known| {
-            *lock(&snapshots.known) = known;
-        })?;
+        snapshots.list(&mut lock(&snapshots.seen))?;
         Ok(snapshots)
     }
 
@@ -81,7 +89,10 @@ impl Snapshots {
         Self {
             repo,
             interval: None,
-            known: Mutex::new(BTreeMap::from([(snapshot.id, root)])),
+            seen: Mutex::new(Seen {
+                known: BTreeMap::from([(snapshot.id, root)]),
+                ..Seen::default()
+            }),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
         }
@@ -90,12 +101,12 @@ impl Snapshots {
     /// The picture of now: the storage is asked when the last answer is older than the interval.
     pub(super) fn current(&self) -> Arc<Layout> {
         if self.is_due() {
-            let mut known = match self.known.try_lock() {
-                Ok(known) => known,
+            let mut seen = match self.seen.try_lock() {
+                Ok(seen) => seen,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return self.last(),
             };
-            self.look_again(&mut known);
+            self.look_again(&mut seen);
         }
         self.last()
     }
@@ -110,14 +121,13 @@ impl Snapshots {
         if !self.follow() {
             return;
         }
-        self.look_again(&mut lock(&self.known));
+        self.look_again(&mut lock(&self.seen));
     }
 
-    fn look_again(&self, known: &mut BTreeMap<SnapshotId, Known>) {
+    fn look_again(&self, seen: &mut Seen) {
         about_to_block();
-        match self.list(known) {
-            Ok(now) => *known = now,
-            Err(err) => tracing::error!("cannot look for new snapshots: {err}"),
+        if let Err(err) = self.list(seen) {
+            tracing::error!("cannot look for new snapshots: {err}");
         }
     }
 
@@ -128,8 +138,8 @@ impl Snapshots {
 
     /// Entries of all snapshots together.
     pub(super) fn entries(&self) -> u64 {
-        let known = lock(&self.known);
-        roots(&known).map(|snapshot| snapshot.entries).fold(0, u64::saturating_add)
+        let seen = lock(&self.seen);
+        roots(&seen.known).map(|snapshot| snapshot.entries).fold(0, u64::saturating_add)
     }
 
     /// Whether the interval is over; whoever is told so starts the next.
@@ -143,27 +153,27 @@ impl Snapshots {
         due
     }
 
-    /// Lists the folder, reads what is new, and makes a new picture where anything changed. What
-    /// is known moves from `before` into the result; an error leaves it where it is.
-    fn list(
-        &self,
-        before: &mut BTreeMap<SnapshotId, Known>,
-    ) -> Result<BTreeMap<SnapshotId, Known>, RepoError> {
+    /// Lists marks and snapshots, reads what is new, and makes a new picture where anything changed.
+    /// An error leaves what is shown as it is. The marks come first: what is seen there later than
+    /// the snapshots could be gone with its mark in between, and be shown once more.
+    fn list(&self, seen: &mut Seen) -> Result<(), RepoError> {
+        seen.outdated |= seen.marks.refresh(&self.repo)?;
         let ids = self.repo.snapshot_ids()?;
         let shown = |known: &BTreeMap<_, _>| {
             roots(known).map(|snapshot| snapshot.id).collect::<HashSet<_>>()
         };
-        let shown_before = shown(before);
-        let mut now = BTreeMap::new();
-        for id in ids {
+        let shown_before = shown(&seen.known);
+        let mut before = std::mem::take(&mut seen.known);
+        for id in ids.into_iter().filter(|&id| !seen.marks.is_forgotten(id)) {
             if let Some(known) = self.look(id, before.remove(&id)) {
-                now.insert(id, known);
+                seen.known.insert(id, known);
             }
         }
-        if shown(&now) != shown_before {
-            self.picture(&now);
+        if seen.outdated || shown(&seen.known) != shown_before {
+            self.picture(seen);
+            seen.outdated = false;
         }
-        Ok(now)
+        Ok(())
     }
 
     /// What stands under one id; `None` where that is not known now and must be asked again.
@@ -190,8 +200,12 @@ impl Snapshots {
         }
     }
 
-    fn picture(&self, known: &BTreeMap<SnapshotId, Known>) {
-        let mut snapshots: Vec<_> = roots(known).cloned().collect();
+    fn picture(&self, seen: &Seen) {
+        let tagged = |snapshot: &Arc<SnapshotRoot>| match seen.marks.tags(snapshot.id) {
+            Some(tags) => Arc::new(SnapshotRoot { tags: tags.to_vec(), ..(**snapshot).clone() }),
+            None => Arc::clone(snapshot),
+        };
+        let mut snapshots: Vec<_> = roots(&seen.known).map(tagged).collect();
         snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
         let mut names = HashSet::new();
         for snapshot in &mut snapshots {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate as lib;
 use crate::format::Kind;
 use crate::format::{Body, Folder, ObjectKey, PackKind, Time};
-use crate::repo::{InitOptions, OpenOptions, Repository};
+use crate::repo::{InitOptions, Marker, OpenOptions, Repository, TagState};
 use crate::storage::{MemoryStorage, Storage};
 
 use super::*;
@@ -167,6 +167,41 @@ fn a_listing_goes_on_while_snapshots_come_and_go() {
     let distinct: HashSet<_> = seen.iter().collect();
     assert_eq!((seen.len(), distinct.len()), (7, 7), "2 dots, 4 old, 1 new");
     assert_eq!(plain_names(&vfs, ino).len(), 4);
+}
+
+#[test]
+fn what_is_forgotten_goes_and_new_tags_come() {
+    let world = World::new();
+    let root = Item::directory().with("hello", Item::file("hello"));
+    let first = commit(&world.repo, &root, NOON, &["daily"]);
+    let second = commit(&world.repo, &root, NOON + 1, &["daily"]);
+    let vfs = world.vfs();
+    let listed = |path: &str| {
+        let mut names = plain_names(&vfs, walk(&vfs, path).unwrap().attr.ino);
+        names.sort_unstable();
+        names
+    };
+    let open = walk(&vfs, &format!("snapshots/{}/hello", listed("snapshots")[1])).unwrap();
+    let by = Marker { host: String::new(), now: Time::default() };
+    world.repo.forget(second.id, &by).unwrap();
+    assert_eq!(listed("snapshots").len(), 1);
+    assert_eq!(listed("tags/daily").len(), 1);
+    assert!(listed("diff").is_empty());
+    let latest = walk(&vfs, "latest").unwrap().attr.ino;
+    let target = String::from_utf8(vfs.read_link(latest).unwrap()).unwrap();
+    assert!(target.ends_with(&first.id.short()), "{target}");
+    let mut bytes = [0; 5];
+    assert_eq!(vfs.read_at(open.attr.ino, 0, &mut bytes).unwrap(), 5, "it was open before");
+
+    let before = vfs.attr(Ino::ROOT).unwrap().mtime;
+    let mut marks = world.repo.marks().unwrap();
+    let edit = |state: &mut TagState| state.tags = vec!["release".into()];
+    world.repo.retag(&mut marks, &first, &by, edit).unwrap();
+    assert_eq!(listed("tags"), ["release"]);
+    assert!(vfs.attr(Ino::ROOT).unwrap().mtime > before, "cached listings go by mtime");
+    world.repo.unforget(second.id, &by).unwrap();
+    assert_eq!(listed("snapshots").len(), 2);
+    assert_eq!(listed("tags"), ["daily", "release"]);
 }
 
 #[test]

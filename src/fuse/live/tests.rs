@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::repo::{InitOptions, OpenOptions, Repository};
+use crate::format::Time;
+use crate::repo::{InitOptions, Marker, OpenOptions, Repository};
 use crate::storage::LocalStorage;
 use crate::vfs::tests::mount_tree::{Item, commit};
 use crate::vfs::{Ino, VfsOptions};
@@ -34,6 +35,11 @@ fn what_comes_and_goes_is_seen_without_looking() {
     assert!(!has_latest());
     let snapshot = commit(&open(), &Item::directory(), 1_795_349_045, &[]);
     wait_until("it is there", has_latest);
+    let by = Marker { host: String::new(), now: Time::default() };
+    open().forget(snapshot.id, &by).unwrap();
+    wait_until("it is forgotten", || !has_latest());
+    open().unforget(snapshot.id, &by).unwrap();
+    wait_until("it is back", has_latest);
     std::fs::remove_file(path.join("snapshots").join(snapshot.id.to_string())).unwrap();
     wait_until("it is gone", || !has_latest());
     drop(watch);

@@ -91,7 +91,16 @@ fn small_objects(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
             Ok(_) => {}
         }
     }
-    for folder in [Folder::Keys, Folder::Sessions, Folder::Snapshots, Folder::Index, Folder::Gc] {
+    let folders = [
+        Folder::Keys,
+        Folder::Sessions,
+        Folder::Snapshots,
+        Folder::Forgotten,
+        Folder::Tags,
+        Folder::Index,
+        Folder::Gc,
+    ];
+    for folder in folders {
         for listed in repo.storage().list(folder).map_err(RepoError::from)? {
             match listed.key {
                 None => report.stranger(listed.name),
@@ -99,7 +108,10 @@ fn small_objects(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
                     Err(err) if !err.is_not_found() => drop(report.damage(&err)),
                     _ => {}
                 },
-                Some(_) => {}
+                Some(mark) => match repo.check_mark(&mark) {
+                    Err(err) if !err.is_not_found() => drop(report.damage(&err)),
+                    _ => {}
+                },
             }
         }
     }
