@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use icecore::format::{
-    ChunkId, Folder, FrameKind, ObjectKey, Seal, SnapshotId, Time, checksum16, frame, pack,
+    ChunkId, Folder, FrameKind, ObjectKey, Seal, Snapshot, SnapshotId, Time, checksum16, frame,
+    pack,
 };
 use icecore::ops::verify::{VerifyOptions, VerifyReport, run};
 use icecore::progress::Silent;
-use icecore::repo::{Repository, Session, Writer};
+use icecore::repo::{Marker, Repository, Session, TagState, Writer};
 use icecore::storage::{LocalStorage, Storage};
 
 mod restore_support;
@@ -41,7 +42,8 @@ struct Sample {
     trees: Vec<(SnapshotId, Entry)>,
 }
 
-const KINDS: [&str; 7] = ["config", "keys", "sessions", "snapshots", "index", "meta", "data"];
+const KINDS: [&str; 9] =
+    ["config", "keys", "sessions", "snapshots", "forgotten", "tags", "index", "meta", "data"];
 
 impl Sample {
     fn new(encrypted: bool, seed: u64) -> Self {
@@ -58,6 +60,7 @@ impl Sample {
                 ("link", symlink(b"target")),
             ]);
             let snapshot = ingest(&repo, &tree, time as i64, true).unwrap();
+            mark(&repo, &snapshot);
             trees.push((snapshot.id, tree));
         }
         // A writer that is alive, twice.
@@ -102,6 +105,8 @@ impl Sample {
         };
         let list = repo.snapshots().unwrap();
         told.errors.extend(list.damaged.iter().map(ToString::to_string));
+        told.errors.extend(list.damaged_marks.iter().map(ToString::to_string));
+        assert!(list.snapshots.len() + list.damaged.len() >= 2, "none is forgotten");
         for snapshot in &list.snapshots {
             let (_, tree) = self
                 .trees
@@ -115,6 +120,14 @@ impl Sample {
         told.report = Some(run(&repo, options, &Silent, &AtomicBool::new(false)).unwrap());
         told
     }
+}
+
+/// Forgets it, and protects it: it is there whichever of the two marks is damaged.
+fn mark(repo: &Repository, snapshot: &Snapshot) {
+    let by = Marker { host: "host".into(), now: Time::default() };
+    repo.forget(snapshot.id, &by).unwrap();
+    let protect = |state: &mut TagState| state.protected = true;
+    assert!(repo.retag(&mut repo.marks().unwrap(), snapshot, &by, protect).unwrap());
 }
 
 type Change = Box<dyn Fn(&mut Vec<u8>)>;
@@ -146,7 +159,7 @@ fn changes(kind: &'static str, encrypted: bool, len: usize) -> Vec<(String, Chan
 fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
     let mut changes: Vec<(String, Change)> = Vec::new();
     match kind {
-        "config" | "keys" | "sessions" | "snapshots" => {
+        "config" | "keys" | "sessions" | "snapshots" | "forgotten" | "tags" => {
             for length in [u64::MAX, 1 << 40, 0] {
                 let state = move |bytes: &mut Vec<u8>| {
                     bytes[8..16].copy_from_slice(&length.to_le_bytes());
@@ -160,6 +173,8 @@ fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
                 "config" => FrameKind::Config,
                 "keys" => FrameKind::Key,
                 "sessions" => FrameKind::Beat,
+                "forgotten" => FrameKind::Forgotten,
+                "tags" => FrameKind::Tagging,
                 _ => FrameKind::Snapshot,
             };
             // Each 8 bytes of the payload in turn: some of them are lengths of lists.

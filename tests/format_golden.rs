@@ -93,6 +93,10 @@ fn assert_readable(encrypted: bool, secret: Option<&Secret>) {
         assert!(bytes == content(), "{path}");
         assert_eq!(node.owner().user, "ada");
     }
+    let list = repo.snapshots().unwrap();
+    assert_eq!(list.snapshots[0].tags, ["release"]);
+    assert_eq!(list.protected.len(), 1);
+    assert!(list.damaged_marks.is_empty());
 }
 
 #[test]

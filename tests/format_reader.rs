@@ -276,6 +276,12 @@ fn the_golden_repositories_are_what_the_page_says() {
         for (path, content) in FILES {
             assert!(reader.run(&["cat", &snapshot, &hex::encode(path)]) == content(), "{path}");
         }
-        assert_eq!(reader.lines(&["check"])[0]["beats"], 1);
+        let check = &reader.lines(&["check"])[0];
+        assert_eq!(
+            (&check["beats"], &check["forgotten"], &check["tagged"]),
+            (&1.into(), &1.into(), &1.into())
+        );
+        let listed = reader.lines(&["snapshots"]);
+        assert_eq!(listed[0]["tags"], serde_json::json!(["release"]));
     }
 }

@@ -4,12 +4,14 @@
 //! made from the same definitions (`man/`, checked by `tests/man.rs`). Standard output is data,
 //! standard error is talk. All errors pass through `error`, which decides hint and exit code.
 
+mod ask;
 mod cat;
 mod completions;
 mod context;
 mod error;
 mod exit;
 mod find;
+mod forget;
 mod global;
 mod ingest;
 mod init;
@@ -21,6 +23,7 @@ mod mount;
 mod output;
 mod priority;
 mod progress;
+mod protect;
 mod restore;
 mod secrets;
 mod signals;
@@ -28,6 +31,7 @@ mod snapshots;
 mod stats;
 mod stream;
 mod style;
+mod tag;
 mod umount;
 mod verify;
 
@@ -72,6 +76,10 @@ enum Command {
     Find(find::Find),
     Cat(cat::Cat),
     Stats(stats::Stats),
+    Forget(Box<forget::Forget>),
+    Tag(tag::Tag),
+    Protect(protect::Protect),
+    Unprotect(protect::Unprotect),
     Verify(verify::Verify),
     Key(key::Key),
     Completions(completions::Completions),
@@ -128,6 +136,10 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Cat(command) => command.run(cx),
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
+        Command::Forget(command) => command.run(cx),
+        Command::Tag(command) => command.run(cx),
+        Command::Protect(command) => command.run(cx),
+        Command::Unprotect(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),

@@ -29,6 +29,13 @@ pub(crate) fn talk(line: &str) {
     });
 }
 
+/// A question: what is typed stands in the same line.
+pub(crate) fn prompt(question: &str) {
+    above(|| {
+        let _ = write!(io::stderr(), "{question}");
+    });
+}
+
 const KNOWN: &str = "{spinner} {prefix} {binary_bytes} of {binary_total_bytes} · {msg} · \
                      {binary_bytes_per_sec} · {eta} left";
 const UNKNOWN: &str = "{spinner} {prefix} {binary_bytes} · {msg} · {binary_bytes_per_sec}";

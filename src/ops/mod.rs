@@ -6,12 +6,14 @@
 pub mod cat;
 mod error;
 pub mod find;
+pub mod forget;
 pub mod ingest;
 pub mod ls;
 mod pages;
 pub mod path;
 pub mod restore;
 pub mod stats;
+pub mod tag;
 pub mod verify;
 
 pub use error::{OpError, Result};

@@ -8,10 +8,10 @@ use icecore::format::index::{PackInfo, Record, SegmentBuilder};
 use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
-    Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
-    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId, RecordId, RepositoryId,
-    Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble,
-    Xattr, frame,
+    Contents, Derivation, Extent, ExtentPage, File, Forgotten, FrameKind, Generation, HardLink,
+    KeyId, KeySlot, Leaf, Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, Pin,
+    PinId, RecordId, RepositoryId, Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig,
+    Tagging, Time, Totals, TreePage, Trouble, Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -40,6 +40,10 @@ pub fn samples() -> Vec<Sample> {
     all.extend(of("key_slot", key_slots()));
     all.extend(of("beat", vec![("beat", beat().encode())]));
     all.extend(of("commit", commits()));
+    all.extend(of("forgotten", vec![("forgotten", forgotten().encode())]));
+    all.extend(of("tagging", taggings()));
+    all.extend(of("pin", vec![("of one", pin(vec![SNAPSHOT])), ("of all", pin(Vec::new()))]));
+    all.extend(of("generation", generations()));
     all.extend(of("tree_page", pages().map(|(name, page)| (name, payload(&page.encode()))).into()));
     all.extend(extent_pages().map(|(name, page)| {
         let context = page.extents.iter().map(|extent| extent.len).sum();
@@ -167,6 +171,64 @@ pub fn beat() -> Beat {
         host: "host".into(),
         pid: 0x0304_0506,
     }
+}
+
+pub fn forgotten() -> Forgotten {
+    Forgotten {
+        repository: REPOSITORY,
+        snapshot: SNAPSHOT,
+        at: time(1_795_000_004, 4),
+        host: "host".into(),
+    }
+}
+
+pub fn tagging(number: u64, tags: &[&str], protected: bool) -> Tagging {
+    Tagging {
+        repository: REPOSITORY,
+        snapshot: SNAPSHOT,
+        number,
+        at: time(1_795_000_005, 5),
+        host: "host".into(),
+        tags: tags.iter().map(ToString::to_string).collect(),
+        protected,
+    }
+}
+
+fn taggings() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("no tags", tagging(0, &[], false).encode()),
+        ("two tags, protected", tagging(0x0102, &["nightly", "ünïcode"], true).encode()),
+    ]
+}
+
+fn pin(snapshots: Vec<SnapshotId>) -> Vec<u8> {
+    Pin {
+        repository: REPOSITORY,
+        id: PinId([0x11; 16]),
+        beat: 0x0102,
+        snapshots,
+        at: time(1_795_000_006, 6),
+        host: "host".into(),
+        pid: 0x0304_0506,
+    }
+    .encode()
+}
+
+fn generations() -> Vec<(&'static str, Vec<u8>)> {
+    let generation = |packs, snapshots| {
+        let at = time(1_795_000_007, 7);
+        let host = "pruner".into();
+        Generation { repository: REPOSITORY, number: 0x0102, at, host, packs, snapshots }.encode()
+    };
+    let packs = vec![
+        (PackKind::Data, PackId([0x0c; 32])),
+        (PackKind::Data, PackId([0x0d; 32])),
+        (PackKind::Meta, PackId([0x01; 32])),
+    ];
+    vec![
+        ("nothing", generation(Vec::new(), Vec::new())),
+        ("packs and snapshots", generation(packs, vec![SNAPSHOT, SnapshotId([0x77; 16])])),
+    ]
 }
 
 /// A snapshot whose root directory has this top page, entries and totals.

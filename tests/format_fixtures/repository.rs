@@ -16,8 +16,8 @@ use icecore::format::{
 };
 
 use super::format_fixtures::{
-    BY_KEY_FILE, BY_PASSPHRASE, KEY, REPOSITORY, SNAPSHOT, beat, config, file, header, key_slot,
-    node, owner, snapshot, stored_block,
+    BY_KEY_FILE, BY_PASSPHRASE, KEY, REPOSITORY, SNAPSHOT, beat, config, file, forgotten, header,
+    key_slot, node, owner, snapshot, stored_block, tagging,
 };
 
 pub const PASSPHRASE: &[u8] = b"correct horse";
@@ -57,6 +57,7 @@ pub fn repository(encrypted: bool) -> Vec<(ObjectKey, Vec<u8>)> {
     objects.push(maker.framed(key, FrameKind::Snapshot, commit.encode(REPOSITORY)));
     let key = ObjectKey::Beat(SNAPSHOT, beat().beat);
     objects.push(maker.framed(key, FrameKind::Beat, beat().encode()));
+    objects.extend(maker.marks());
     objects
 }
 
@@ -181,6 +182,11 @@ impl Maker {
         };
         let purpose = match kind {
             FrameKind::Beat => Purpose::Beat,
+            FrameKind::Forgotten => Purpose::Forgotten,
+            FrameKind::Tagging => Purpose::Tagging,
+            FrameKind::Pin => Purpose::Pin,
+            FrameKind::Candidates => Purpose::Candidates,
+            FrameKind::Decision => Purpose::Decision,
             _ => Purpose::Snapshot,
         };
         let salt = [0xa5; 32];
@@ -189,6 +195,20 @@ impl Maker {
         ObjectCipher::new(master, purpose, &salt).seal(0, &associated, &mut sealed);
         let payload = [&salt[..], &sealed].concat();
         (key, frame::encode(kind, Seal::Aes256Gcm, &payload))
+    }
+
+    /// What stands beside the snapshot: it is forgotten, but protected by the second of two records.
+    fn marks(&self) -> Vec<(ObjectKey, Vec<u8>)> {
+        let mut objects = vec![self.framed(
+            ObjectKey::Forgotten(SNAPSHOT),
+            FrameKind::Forgotten,
+            forgotten().encode(),
+        )];
+        for record in [tagging(0, &["nightly"], false), tagging(1, &["release"], true)] {
+            let key = ObjectKey::Tags(SNAPSHOT, record.number);
+            objects.push(self.framed(key, FrameKind::Tagging, record.encode()));
+        }
+        objects
     }
 
     /// The page of the directory `sub`.

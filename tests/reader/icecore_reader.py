@@ -117,6 +117,10 @@ def check(repository):
             "codecs": codecs,
             "segments": len(segments),
             "beats": len(beats),
+            "forgotten": len(repository.forgotten()),
+            "tagged": len(repository.taggings()),
+            "pins": len(repository.pins()),
+            "generations": len(repository.generations()),
         }
     )
 

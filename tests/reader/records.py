@@ -142,6 +142,51 @@ def beat(c):
     }
 
 
+def forgotten(c):
+    return {"repository": c.id16(), "snapshot": c.id16(), "at": time(c), "host": c.string()}
+
+
+def tagging(c):
+    value = {
+        "repository": c.id16(),
+        "snapshot": c.id16(),
+        "number": c.u64(),
+        "at": time(c),
+        "host": c.string(),
+        "tags": c.list(c.string),
+        "protected": c.bool(),
+    }
+    need(len(value["tags"]) <= 1000, "too many tags")
+    return value
+
+
+def pin(c):
+    return {
+        "repository": c.id16(),
+        "id": c.id16(),
+        "beat": c.u64(),
+        "snapshots": c.list(c.id16),
+        "at": time(c),
+        "host": c.string(),
+        "pid": c.u32(),
+    }
+
+
+def generation(c):
+    value = {
+        "repository": c.id16(),
+        "number": c.u64(),
+        "at": time(c),
+        "host": c.string(),
+        "packs": c.list(lambda: (c.variant(2), c.id32())),
+        "snapshots": c.list(c.id16),
+    }
+    for named in (value["packs"], value["snapshots"]):
+        need(len(named) <= 1 << 20, "too many objects")
+        need(all(a < b for a, b in zip(named, named[1:])), "objects out of order")
+    return value
+
+
 def commit(c):
     value = {"repository": c.id16()}
     if c.variant(2) == 0:

@@ -19,6 +19,7 @@ import records
 from records import Malformed, Unsupported, need
 
 CONFIG, KEY_SLOT, BEAT, SNAPSHOT, TREE_PAGE, EXTENT_PAGE = 1, 2, 3, 4, 5, 6
+FORGOTTEN, TAGGING, PIN, CANDIDATES, DECISION = 7, 8, 9, 10, 11
 PAYLOAD_MAX = {
     CONFIG: 64 << 10,
     KEY_SLOT: 64 << 10,
@@ -26,9 +27,15 @@ PAYLOAD_MAX = {
     SNAPSHOT: 16 << 20,
     TREE_PAGE: (32 << 20) - 32,
     EXTENT_PAGE: (32 << 20) - 32,
+    FORGOTTEN: 1 << 20,
+    TAGGING: 1 << 20,
+    PIN: 1 << 20,
+    CANDIDATES: 64 << 20,
+    DECISION: 64 << 20,
 }
 # Purposes of object keys, and the kinds of packs and segments, which are the first three of them.
 DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT = 1, 2, 3, 4, 5
+FOR_FORGOTTEN, FOR_TAGGING, FOR_PIN, FOR_CANDIDATES, FOR_DECISION = 6, 7, 8, 9, 10
 PACKS = {"data": DATA_PACK, "meta": META_PACK}
 
 # Base is an id, or None where the chunk is stored whole.
@@ -310,7 +317,65 @@ class Repository:
 
     # Snapshots
 
+    def record(self, name, kind, purpose, decode):
+        value = records.whole(decode, self.framed(name, kind, purpose))
+        need(value["repository"] == self.id, f"{name}: another repository")
+        return value
+
+    def forgotten(self):
+        """Ids of snapshots that are marked."""
+        found = set()
+        for name in self.names("forgotten", "forgotten/[0-9a-f]{32}"):
+            mark = self.record(name, FORGOTTEN, FOR_FORGOTTEN, records.forgotten)
+            need(mark["snapshot"].hex() == name[10:], f"{name}: another snapshot")
+            found.add(mark["snapshot"])
+        return found
+
+    def taggings(self):
+        """The record that holds, by id of its snapshot."""
+        found = {}
+        for name in self.names("tags", "tags/[0-9a-f]{32}/(0|[1-9][0-9]*)"):
+            record = self.record(name, TAGGING, FOR_TAGGING, records.tagging)
+            _, snapshot, number = name.split("/")
+            need(record["snapshot"].hex() == snapshot, f"{name}: another snapshot")
+            need(record["number"] == int(number), f"{name}: another number")
+            held = found.setdefault(record["snapshot"], record)
+            if record["number"] > held["number"]:
+                found[record["snapshot"]] = record
+        return found
+
+    def pins(self):
+        names = self.names("pins", "pins/[0-9a-f]{32}/(0|[1-9][0-9]*)")
+        found = [self.record(name, PIN, FOR_PIN, records.pin) for name in names]
+        for name, pin in zip(names, found):
+            need(name == f"pins/{pin['id'].hex()}/{pin['beat']}", f"{name}: another pin")
+        return found
+
+    def generations(self):
+        found = []
+        for word, kind, purpose in [
+            ("candidates", CANDIDATES, FOR_CANDIDATES),
+            ("decision", DECISION, FOR_DECISION),
+        ]:
+            for name in self.names("gc", r"gc/[0-9]{12,}\." + word):
+                record = self.record(name, kind, purpose, records.generation)
+                need(name == f"gc/{record['number']:012}.{word}", f"{name}: another number")
+                found.append(record)
+        return found
+
     def snapshots(self):
+        """Those that are not forgotten, or protected, with the tags that they have now."""
+        taggings, forgotten = self.taggings(), self.forgotten()
+        found = []
+        for snapshot in self.stored_snapshots():
+            tagging = taggings.get(snapshot["id"])
+            protected = tagging is not None and tagging["protected"]
+            if snapshot["id"] not in forgotten or protected:
+                snapshot["tags"] = tagging["tags"] if tagging else snapshot["tags"]
+                found.append(snapshot)
+        return found
+
+    def stored_snapshots(self):
         found = []
         for name in self.names("snapshots", "snapshots/[0-9a-f]{32}"):
             commit = records.whole(records.commit, self.framed(name, SNAPSHOT, FOR_SNAPSHOT))

@@ -269,6 +269,25 @@ fn a_prune_whose_record_cannot_be_read_may_name_anything() {
 }
 
 #[test]
+fn a_listing_reads_what_it_shows_and_each_mark_once() {
+    let world = World::new();
+    for n in 0..20 {
+        world.commit(snapshot(SnapshotId([n; 16]), &[]));
+    }
+    for n in 0..5 {
+        world.repo.forget(SnapshotId([n; 16]), &by()).unwrap();
+    }
+    world.protect(A, true).unwrap();
+    world.protect(A, false).unwrap();
+    world.storage.take();
+    assert_eq!(world.repo.snapshots().unwrap().snapshots.len(), 17);
+    let operations = world.storage.take();
+    let reads = operations.iter().filter(|operation| operation.is_read()).count();
+    assert_eq!(reads, 17 + 5 + 1, "of two records of tags only the one that holds");
+    assert_eq!(operations.len() - reads, 3, "and three listings");
+}
+
+#[test]
 fn looking_again_reads_only_what_is_new() {
     let world = World::new();
     world.repo.forget(A, &by()).unwrap();

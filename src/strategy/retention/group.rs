@@ -23,7 +23,7 @@ impl Default for GroupBy {
 }
 
 /// What the snapshots of a group have in common; `None` of what they are not grouped by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKey {
     /// The host.
     pub host: Option<String>,
@@ -42,6 +42,25 @@ impl GroupBy {
             sources: self.sources.then(|| as_set(&fact.sources)),
             tags: self.tags.then(|| as_set(&fact.tags)),
         }
+    }
+}
+
+impl fmt::Display for GroupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<String> = self.host.iter().map(|host| format!("host {host}")).collect();
+        words.extend(self.sources.as_ref().map(|sources| match sources.as_slice() {
+            [] => "no sources".into(),
+            paths => {
+                let path = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+                format!("sources {}", paths.iter().map(path).collect::<Vec<_>>().join(" "))
+            }
+        }));
+        words.extend(self.tags.as_ref().map(|tags| match tags.as_slice() {
+            [] => "no tags".into(),
+            tags => format!("tags {}", tags.join(",")),
+        }));
+        f.write_str(if words.is_empty() { "all" } else { "" })?;
+        f.write_str(&words.join(", "))
     }
 }
 

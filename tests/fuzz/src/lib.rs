@@ -23,9 +23,9 @@ use icecore::codec::{BlockEncoder, Chunker, Compression, block};
 use icecore::format::index::{Record, Segment, SegmentBuilder};
 use icecore::format::pack::{Footer, Trailer};
 use icecore::format::{
-    Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, KeyId, KeySlot, OBJECT_HEADER_LEN,
-    ObjectHeader, ObjectKey, PackKind, RepositoryId, Seal, SnapshotId, StoredConfig, TreePage,
-    checksum16, frame, limits,
+    Beat, ChunkId, Commit, Contents, ExtentPage, Forgotten, FrameKind, Generation, KeyId, KeySlot,
+    OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, Pin, PinId, RepositoryId, Seal,
+    SnapshotId, StoredConfig, Tagging, TreePage, checksum16, frame, limits,
 };
 
 /// Writes a target's seeds into the folder that `ICECORE_FUZZ_SEEDS` names, before it is read.
@@ -117,6 +117,42 @@ pub fn key_slot(data: &[u8]) {
 pub fn beat(data: &[u8]) {
     if let Ok(beat) = Beat::decode(data) {
         assert_eq!(beat.encode(), data);
+    }
+}
+
+/// A number that a record states at `at`.
+fn number_at(data: &[u8], at: usize) -> u64 {
+    let bytes = data.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+    u64::from_le_bytes(bytes)
+}
+
+pub fn forgotten(data: &[u8]) {
+    let (repository, id) = (RepositoryId(id_at(data, 0)), SnapshotId(id_at(data, 16)));
+    if let Ok(mark) = Forgotten::decode(data, repository, id) {
+        assert_eq!(mark.encode(), data);
+    }
+}
+
+pub fn tagging(data: &[u8]) {
+    let (repository, id) = (RepositoryId(id_at(data, 0)), SnapshotId(id_at(data, 16)));
+    if let Ok(tagging) = Tagging::decode(data, repository, id, number_at(data, 32)) {
+        assert_eq!(tagging.encode(), data);
+        assert!(tagging.tags.len() <= limits::TAGS_MAX);
+    }
+}
+
+pub fn pin(data: &[u8]) {
+    let (repository, id) = (RepositoryId(id_at(data, 0)), PinId(id_at(data, 16)));
+    if let Ok(pin) = Pin::decode(data, repository, id, number_at(data, 32)) {
+        assert_eq!(pin.encode(), data);
+    }
+}
+
+pub fn generation(data: &[u8]) {
+    let repository = RepositoryId(id_at(data, 0));
+    if let Ok(record) = Generation::decode(data, repository, number_at(data, 16)) {
+        assert_eq!(record.encode(), data);
+        assert!(record.packs.is_sorted() && record.snapshots.is_sorted());
     }
 }
 
