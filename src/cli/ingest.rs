@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::codec::Compression;
 use crate::format::{Time, limits};
+use crate::fsutil;
 use crate::fuse;
 use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input};
 use crate::repo::OpenOptions;
@@ -208,7 +209,7 @@ impl Ingest {
             cx.repository_with(OpenOptions { block_cache_bytes: cache, ..cx.open_options() })?;
         let threads = self.threads.map_or_else(processors, usize::from);
         let options = IngestOptions {
-            host: self.host.unwrap_or_else(key::host),
+            host: self.host.unwrap_or_else(fsutil::machine),
             user: key::user(),
             tags: self.tags,
             time: self.time,

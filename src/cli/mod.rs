@@ -4,6 +4,7 @@
 //! made from the same definitions (`man/`, checked by `tests/man.rs`). Standard output is data,
 //! standard error is talk. All errors pass through `error`, which decides hint and exit code.
 
+mod ask;
 mod cat;
 mod completions;
 mod context;
@@ -21,6 +22,7 @@ mod mount;
 mod output;
 mod priority;
 mod progress;
+mod prune;
 mod restore;
 mod secrets;
 mod signals;
@@ -73,6 +75,7 @@ enum Command {
     Cat(cat::Cat),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Prune(prune::Prune),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -129,6 +132,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
+        Command::Prune(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Key(command) => command.run(cx),

@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod ls;
 mod pages;
 pub mod path;
+pub mod prune;
 pub mod restore;
 pub mod stats;
 pub mod verify;

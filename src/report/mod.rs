@@ -6,6 +6,7 @@
 
 pub mod ingest;
 pub mod json;
+pub mod prune;
 pub mod restore;
 pub mod text;
 pub mod verify;
