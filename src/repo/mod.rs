@@ -230,6 +230,13 @@ impl Repository {
         self
     }
 
+    /// Publishes a segment that no session made.
+    #[cfg(test)]
+    pub(crate) fn put_segment(&self, body: Vec<u8>) {
+        let (id, stored) = index::seal(self.vault(), &body).unwrap();
+        self.storage().put_new(&ObjectKey::Segment(id), &stored).unwrap();
+    }
+
     /// Which rules hold.
     pub(crate) const fn rules(&self) -> Rules {
         self.rules

@@ -140,25 +140,23 @@ impl<'r> Session<'r> {
     /// that is not there whole, or that a prune may delete: it is written again.
     fn look(&self) -> Result<Unreliable> {
         let repo = self.repo;
-        let packs = if repo.rules().gc_first {
-            let banned = repo.generations()?.banned();
-            repo.index().reload()?;
-            Unreliable { packs: banned, ..Unreliable::default() }
-        } else {
-            repo.index().reload()?;
-            Unreliable { packs: repo.generations()?.banned(), ..Unreliable::default() }
-        };
-        self.look_at_packs(packs)
-    }
-
-    /// Adds what the index names and the storage does not have. Packs that a prune named long ago,
-    /// and that the index does not know, cost nothing.
-    fn look_at_packs(&self, mut unreliable: Unreliable) -> Result<Unreliable> {
+        let gc_first = repo.rules().gc_first;
+        let mut packs = if gc_first { repo.generations()?.banned() } else { HashSet::new() };
+        repo.index().reload()?;
         let mut there = HashMap::new();
         for kind in [PackKind::Data, PackKind::Meta] {
-            let (packs, _) = self.repo.stored_packs(kind)?;
+            let (packs, _) = repo.stored_packs(kind)?;
             there.extend(packs.into_iter().map(|pack| (pack.id, pack.len)));
         }
+        if !gc_first {
+            packs = repo.generations()?.banned();
+        }
+        Ok(self.compare(Unreliable { packs, ..Unreliable::default() }, there))
+    }
+
+    /// Adds what the index names and the storage, which has packs of these lengths, does not. Packs
+    /// that a prune named long ago, and that the index does not know, cost nothing.
+    fn compare(&self, mut unreliable: Unreliable, mut there: HashMap<PackId, u64>) -> Unreliable {
         there.retain(|id, _| !unreliable.packs.contains(id));
         let indexed = self.repo.index().packs();
         let named = indexed.iter().filter(|pack| there.contains_key(&pack.id)).count();
@@ -173,7 +171,7 @@ impl<'r> Session<'r> {
             }
             unreliable.is_named = true;
         }
-        Ok(unreliable)
+        unreliable
     }
 
     /// The session's id, which the snapshot will have.

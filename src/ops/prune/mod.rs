@@ -269,7 +269,8 @@ impl Pruning<'_> {
         }
     }
 
-    /// Removes tombstones and decisions whose year is over.
+    /// Removes tombstones and decisions whose year is over, and what evicted or killed sessions
+    /// left of themselves.
     fn expire(&mut self) -> Result<()> {
         let before = crate::clock::now().secs.saturating_sub(KEPT_SECS);
         for number in self.repo.generations()?.executed_before(before) {
@@ -277,7 +278,13 @@ impl Pruning<'_> {
             self.report.expired += 1;
         }
         let snapshots = self.repo.snapshots()?.snapshots;
-        let known = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
+        let known: HashSet<_> = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
+        let patience = patience(self.options, self.interrupted);
+        for session in self.repo.sessions()?.1 {
+            if !known.contains(&session.id) || patience.is_gone(self.repo, &session) {
+                self.repo.delete_beats(&session)?;
+            }
+        }
         self.report.expired += self.repo.delete_tombstones_before(before, &known)?;
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::codec::{BlockEncoder, Compression};
+use crate::format::index::{PackInfo, Record, SegmentBuilder};
 use crate::format::{
-    Body, ChunkClass, Extent, File, Forgotten, FrameKind, Leaf, Node, ObjectKey, Owner, PackKind,
-    Snapshot, SnapshotId, Source, Tagging, Time,
+    Body, ChunkClass, Extent, File, Forgotten, FrameKind, Leaf, Node, ObjectKey, Owner, PackId,
+    PackKind, Snapshot, SnapshotId, Source, Tagging, Time,
 };
 use crate::ops::Result;
 use crate::ops::verify::{self, VerifyOptions};
@@ -88,6 +89,15 @@ pub(super) fn write(
     let root = node(b"", directory.finish(&mut pages)?.into());
     pages.flush()?;
     drop(pages);
+    commit(session, owner, root, time)
+}
+
+fn commit(
+    session: Session<'_>,
+    owner: Owner,
+    root: Node,
+    time: i64,
+) -> Result<Snapshot, RepoError> {
     session.commit(|id, added| Snapshot {
         id,
         time: Time { secs: time, nanos: 0 },
@@ -187,4 +197,50 @@ pub(super) fn assert_clean(storage: Arc<dyn Storage>, context: &str) {
     let options = VerifyOptions { read_data: true, threads: 1 };
     let report = verify::run(&open(storage), options, &Silent, &AtomicBool::new(false)).unwrap();
     assert!(report.is_clean(), "{context}: {report:?}");
+}
+
+/// A snapshot of one file with so many chunks, of which the index knows where they are and no pack
+/// holds any: a prune's plan reads none.
+pub(super) fn large(repo: &Repository, chunks: u64) {
+    const PER_PACK: u64 = 500;
+    const PER_SEGMENT: u64 = 1_000_000;
+    let session = begin(repo).unwrap();
+    let mut pages = PageWriter::new(&session, BlockEncoder::new(Compression::Fast).unwrap(), false);
+    let (mut builder, mut pack) = (SegmentBuilder::default(), 0);
+    let mut extents = ExtentsWriter::default();
+    for number in 0..chunks {
+        if number % PER_PACK == 0 {
+            let id = PackId(*blake3::hash(&number.to_le_bytes()).as_bytes());
+            let info = PackInfo { id, kind: PackKind::Data, salt: [0; 16], stored_len: 1000 };
+            repo.storage().put_new(&ObjectKey::Pack(PackKind::Data, id), &[0; 1000]).unwrap();
+            pack = builder.add_pack(info);
+        }
+        let id = session.id_of(PackKind::Data, &number.to_le_bytes());
+        let (block_offset, block_len, chunk_offset) = (64, 900, 0);
+        let chunk_len = CHUNK as u32;
+        builder.add(Record {
+            id,
+            pack,
+            block_offset,
+            block_len,
+            chunk_offset,
+            chunk_len,
+            base: None,
+        });
+        extents.push(Extent { id, len: CHUNK as u64 }, &mut pages).unwrap();
+        if (number + 1) % PER_SEGMENT == 0 {
+            repo.put_segment(std::mem::take(&mut builder).encode());
+        }
+    }
+    repo.put_segment(builder.encode());
+    let content = extents.finish(&mut pages).unwrap();
+    let size = chunks * CHUNK as u64;
+    let file = File { size, data: size, hash: None, class: ChunkClass::Default, content };
+    let mut directory = DirectoryWriter::default();
+    let owner = Owner { uid: 0, gid: 0, user: String::new(), group: String::new() };
+    directory.push(node(b"large", Body::File(file)), &owner, &mut pages).unwrap();
+    let root = node(b"", directory.finish(&mut pages).unwrap().into());
+    pages.flush().unwrap();
+    drop(pages);
+    commit(session, owner, root, 1).unwrap();
 }

@@ -259,3 +259,95 @@ fn records_that_a_late_merge_brings_back_are_swept_by_the_next_prune() {
     read(&open(storage.clone()), &again, OLD).unwrap();
     assert_clean(storage, "swept");
 }
+
+/// What a prune has to do with a rewritten pack, a dead one, a snapshot and an old segment.
+fn worn() -> (std::sync::Arc<MemoryStorage>, crate::format::Snapshot) {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let all: Vec<u64> = (0..10).collect();
+    let old = ingest(&repo, &[("dead", &[50, 51]), ("file", &all)], 1).unwrap();
+    let new = ingest(&repo, FEW, 2).unwrap();
+    forget(&repo, old.id);
+    // Left by an ingest that was killed.
+    std::mem::forget(begin(&repo).unwrap());
+    (storage, new)
+}
+
+const FEW: Files<'static> = &[("file", &[3, 7])];
+
+#[test]
+fn a_prune_that_is_cut_anywhere_loses_nothing_and_the_next_one_goes_on() {
+    use crate::storage::{CutPoint, FaultStorage, When};
+    let (storage, new) = worn();
+    let image = storage.snapshot();
+    let fresh = || std::sync::Arc::new(MemoryStorage::from(image.clone()));
+    let counted = std::sync::Arc::new(FaultStorage::new(fresh()));
+    let whole = prune(&open(counted.clone()), &options()).unwrap();
+    assert!(whole.rewritten.chunks > 0 && whole.evicted == 1 && whole.swept.packs > 2, "{whole:?}");
+    let steps = counted.steps();
+    assert!(steps >= 15, "{steps}");
+    let left = packs(counted.inner());
+    for step in 0..steps {
+        for when in [When::Before, When::After] {
+            let context = format!("{when:?} step {step} of {steps}");
+            let storage = fresh();
+            let cut = FaultStorage::cut_at(storage.clone(), CutPoint { step, when });
+            let repo = open(std::sync::Arc::new(cut));
+            let failed = prune(&repo, &options());
+            assert!(failed.is_err() || step + 3 > steps, "{context}");
+            read(&open(storage.clone()), &new, FEW).expect(&context);
+            assert_clean(storage.clone(), &context);
+            // A writer comes before the next prune does.
+            let again = ingest(&open(storage.clone()), OLD, 3).expect(&context);
+            prune(&open(storage.clone()), &options()).expect(&context);
+            prune(&open(storage.clone()), &options()).expect(&context);
+            let repo = open(storage.clone());
+            read(&repo, &new, FEW).expect(&context);
+            read(&repo, &again, OLD).expect(&context);
+            assert_eq!(repo.snapshots().unwrap().snapshots.len(), 2, "{context}");
+            assert_clean(storage.clone(), &context);
+            assert!(packs(&storage) <= left + 4, "{context}: nothing is left behind");
+            assert_eq!(count(&storage, Folder::Sessions), 0, "{context}");
+        }
+    }
+}
+
+/// Ten million chunks: `cargo test --release ten_million -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes and 2 GB of disk"]
+fn ten_million_chunks_take_less_than_a_gibibyte() {
+    let (count, folder) = (10_000_000, tempfile::tempdir().unwrap());
+    let root = folder.path().join("repository");
+    let storage = std::sync::Arc::new(crate::storage::LocalStorage::create(&root).unwrap());
+    let init = crate::repo::InitOptions::default();
+    Repository::init(&*storage, None, "", init).unwrap();
+    let open = || {
+        let options = crate::repo::OpenOptions {
+            cache: Some(folder.path().join("cache")),
+            block_cache_bytes: 128 << 20,
+            session_timeout: SESSION_TIMEOUT,
+        };
+        Repository::open(storage.clone(), None, &options).unwrap()
+    };
+    let repo = open();
+    large(&repo, count);
+    drop(repo);
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (before, started) = (memory("VmRSS"), Instant::now());
+    let plan = plan(&open(), &options(), &AtomicBool::new(false)).unwrap();
+    let took = started.elapsed();
+    let peak = memory("VmHWM");
+    assert_eq!(plan.marks.records.len() / count, 1);
+    println!(
+        "{count} chunks: planned in {took:?}, peak {} MiB, before {} MiB",
+        peak >> 10,
+        before >> 10
+    );
+    assert!(peak < 1 << 20, "{peak} KiB");
+}
+
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}

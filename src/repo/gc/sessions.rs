@@ -40,9 +40,14 @@ impl Pinned {
 }
 
 impl Repository {
-    /// Sessions that have beats and whose snapshot or tombstone is not there. Beats are listed
-    /// first: who has committed by the second look has its snapshot there.
+    /// Sessions that have beats and whose snapshot or tombstone is not there.
     pub fn open_sessions(&self) -> Result<Vec<OpenSession>> {
+        Ok(self.sessions()?.0)
+    }
+
+    /// The same, and after them sessions that have ended and left beats. Beats are listed first:
+    /// who has committed by the second look has its snapshot there.
+    pub fn sessions(&self) -> Result<(Vec<OpenSession>, Vec<OpenSession>)> {
         let mut sessions: BTreeMap<SnapshotId, Vec<u64>> = BTreeMap::new();
         for listed in self.storage().list(Folder::Sessions)? {
             if let Some(ObjectKey::Beat(session, number)) = listed.key {
@@ -50,16 +55,14 @@ impl Repository {
             }
         }
         if sessions.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        for id in self.snapshot_ids()? {
-            sessions.remove(&id);
-        }
-        let open = |(id, mut beats): (_, Vec<u64>)| {
+        let ended: HashSet<SnapshotId> = self.snapshot_ids()?.into_iter().collect();
+        let session = |(id, mut beats): (_, Vec<u64>)| {
             beats.sort_unstable();
             OpenSession { id, beats }
         };
-        Ok(sessions.into_iter().map(open).collect())
+        Ok(sessions.into_iter().map(session).partition(|session| !ended.contains(&session.id)))
     }
 
     /// Host and process that a session's last beat states; `None` where it is gone or unreadable.
@@ -86,6 +89,11 @@ impl Repository {
                 result => result?,
             }
         }
+        self.delete_beats(session)
+    }
+
+    /// Removes the beats of a session that has ended.
+    pub fn delete_beats(&self, session: &OpenSession) -> Result<()> {
         for number in &session.beats {
             self.delete_if_there(&ObjectKey::Beat(session.id, *number))?;
         }
