@@ -46,7 +46,7 @@ impl Thrash {
         let sandbox = Sandbox::plain();
         let repository = sandbox.path().join("repository");
         let mut init = sandbox.icecore();
-        init.arg("init").arg("--no-encryption").arg(&repository).assert().success();
+        init.arg("init").arg("--plain").arg(&repository).assert().success();
         let zero = || AtomicU64::new(0);
         Self {
             sandbox,

@@ -49,6 +49,9 @@ _icecore() {
             icecore,mount)
                 cmd="icecore__subcmd__mount"
                 ;;
+            icecore,prune)
+                cmd="icecore__subcmd__prune"
+                ;;
             icecore,restore)
                 cmd="icecore__subcmd__restore"
                 ;;
@@ -93,6 +96,9 @@ _icecore() {
                 ;;
             icecore__subcmd__help,mount)
                 cmd="icecore__subcmd__help__subcmd__mount"
+                ;;
+            icecore__subcmd__help,prune)
+                cmd="icecore__subcmd__help__subcmd__prune"
                 ;;
             icecore__subcmd__help,restore)
                 cmd="icecore__subcmd__help__subcmd__restore"
@@ -158,7 +164,7 @@ _icecore() {
 
     case "${cmd}" in
         icecore)
-            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat stats verify key completions man help"
+            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat stats verify prune key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -382,7 +388,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__help)
-            opts="init ingest snapshots mount umount restore ls find cat stats verify key completions man help"
+            opts="init ingest snapshots mount umount restore ls find cat stats verify prune key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -591,6 +597,20 @@ _icecore() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        icecore__subcmd__help__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         icecore__subcmd__help__subcmd__restore)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -662,7 +682,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__ingest)
-            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --chunker --no-delta --threads --max-memory --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --chunker --no-delta --threads --max-memory --session-timeout --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -733,6 +753,10 @@ _icecore() {
                     return 0
                     ;;
                 --max-memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1323,6 +1347,76 @@ _icecore() {
                     return 0
                     ;;
                 --source-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__prune)
+            opts="-y -r -q -v -h --dry-run --yes --max-unused --max-repack --grace --session-timeout --compression --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --max-unused)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-repack)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compression)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nice)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -8,10 +8,10 @@ use icecore::format::index::{PackInfo, Record, SegmentBuilder};
 use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
-    Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
-    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId, RecordId, RepositoryId,
-    Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble,
-    Xattr, frame,
+    Contents, Derivation, Extent, ExtentPage, File, FrameKind, Generation, HardLink, KeyId,
+    KeySlot, Leaf, Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId,
+    RecordId, RepositoryId, Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time,
+    Totals, TreePage, Trouble, Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -39,6 +39,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(of("config", configs()));
     all.extend(of("key_slot", key_slots()));
     all.extend(of("beat", vec![("beat", beat().encode())]));
+    all.extend(of("generation", vec![("decision", generation().encode())]));
     all.extend(of("commit", commits()));
     all.extend(of("tree_page", pages().map(|(name, page)| (name, payload(&page.encode()))).into()));
     all.extend(extent_pages().map(|(name, page)| {
@@ -166,6 +167,17 @@ pub fn beat() -> Beat {
         at: time(1_795_000_002, 2),
         host: "host".into(),
         pid: 0x0304_0506,
+    }
+}
+
+pub fn generation() -> Generation {
+    Generation {
+        repository: REPOSITORY,
+        number: 0x0708,
+        at: time(1_795_000_003, 3),
+        host: "host".into(),
+        packs: vec![(PackKind::Data, PackId([0x11; 32])), (PackKind::Meta, PackId([0x10; 32]))],
+        snapshots: vec![SNAPSHOT],
     }
 }
 

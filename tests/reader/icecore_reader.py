@@ -28,7 +28,7 @@ import cuts
 import records
 import tree
 from records import need
-from store import BEAT, FOR_BEAT, Repository
+from store import BEAT, CANDIDATES, DECISION, FOR_BEAT, FOR_CANDIDATES, FOR_DECISION, Repository
 
 # Content with more zeroes in holes than this is hashed without them only.
 HASHED_HOLES_MAX = 64 << 20
@@ -110,6 +110,11 @@ def check(repository):
     beats = repository.names("sessions", "sessions/[0-9a-f]{32}/(0|[1-9][0-9]*)")
     for name in beats:
         records.whole(records.beat, repository.framed(name, BEAT, FOR_BEAT))
+    for name in repository.names("gc", r"gc/[0-9]{12,}\.(candidates|decision)"):
+        decided = name.endswith(".decision")
+        kind, purpose = (DECISION, FOR_DECISION) if decided else (CANDIDATES, FOR_CANDIDATES)
+        record = records.whole(records.generation, repository.framed(name, kind, purpose))
+        need(record["number"] == int(name[3:].split(".")[0]), f"{name}: another number")
     out(
         {
             "chunks": sum(map(len, in_packs.values())),

@@ -142,6 +142,16 @@ def beat(c):
     }
 
 
+def generation(c):
+    """The packs and snapshots that a prune names; both lists ascend."""
+    value = {"repository": c.id16(), "number": c.u64(), "at": time(c), "host": c.string()}
+    value["packs"] = c.list(lambda: (c.variant(2), c.take(32)))
+    value["snapshots"] = c.list(lambda: c.id16())
+    for name in ("packs", "snapshots"):
+        need(value[name] == sorted(set(value[name])), f"{name} are out of order")
+    return value
+
+
 def commit(c):
     value = {"repository": c.id16()}
     if c.variant(2) == 0:

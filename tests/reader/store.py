@@ -19,16 +19,20 @@ import records
 from records import Malformed, Unsupported, need
 
 CONFIG, KEY_SLOT, BEAT, SNAPSHOT, TREE_PAGE, EXTENT_PAGE = 1, 2, 3, 4, 5, 6
+CANDIDATES, DECISION = 10, 11
 PAYLOAD_MAX = {
     CONFIG: 64 << 10,
     KEY_SLOT: 64 << 10,
     BEAT: 64 << 10,
+    CANDIDATES: 64 << 20,
+    DECISION: 64 << 20,
     SNAPSHOT: 16 << 20,
     TREE_PAGE: (32 << 20) - 32,
     EXTENT_PAGE: (32 << 20) - 32,
 }
 # Purposes of object keys, and the kinds of packs and segments, which are the first three of them.
 DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT = 1, 2, 3, 4, 5
+FOR_CANDIDATES, FOR_DECISION = 9, 10
 PACKS = {"data": DATA_PACK, "meta": META_PACK}
 
 # Base is an id, or None where the chunk is stored whole.

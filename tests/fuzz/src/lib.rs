@@ -23,7 +23,7 @@ use icecore::codec::{BlockEncoder, Chunker, Compression, block};
 use icecore::format::index::{Record, Segment, SegmentBuilder};
 use icecore::format::pack::{Footer, Trailer};
 use icecore::format::{
-    Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, KeyId, KeySlot, OBJECT_HEADER_LEN,
+    Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, Generation, KeyId, KeySlot, OBJECT_HEADER_LEN,
     ObjectHeader, ObjectKey, PackKind, RepositoryId, Seal, SnapshotId, StoredConfig, TreePage,
     checksum16, frame, limits,
 };
@@ -117,6 +117,15 @@ pub fn key_slot(data: &[u8]) {
 pub fn beat(data: &[u8]) {
     if let Ok(beat) = Beat::decode(data) {
         assert_eq!(beat.encode(), data);
+    }
+}
+
+pub fn generation(data: &[u8]) {
+    // A repository id, the number.
+    let repository = RepositoryId(id_at(data, 0));
+    let number = data.get(16..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u64::from_le_bytes);
+    if let Ok(generation) = Generation::decode(data, repository, number) {
+        assert_eq!(generation.encode(), data);
     }
 }
 

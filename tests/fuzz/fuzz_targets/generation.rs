@@ -1,0 +1,7 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: icecore_fuzz::write_seeds("generation"), |data: &[u8]| {
+    icecore_fuzz::generation(data)
+});
