@@ -876,7 +876,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__ingest)
-            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --chunker --no-delta --threads --max-memory --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-C -e -x -n -f -r -q -v -h --directory --files-from --stdin --command --exclude --exclude-from --exclude-if-present --exclude-caches --exclude-larger-than --no-ignore-files --one-file-system --tag --host --time --dry-run --force --with-atime --ignore-inode --ignore-ctime --compression --chunker --no-delta --threads --max-memory --session-timeout --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -947,6 +947,10 @@ _icecore() {
                     return 0
                     ;;
                 --max-memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

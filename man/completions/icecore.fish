@@ -53,6 +53,7 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "tag" -d 'Change the
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "protect" -d 'Keep snapshots whatever comes: no rule and no name forgets them'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "prune" -d 'Give back the space of what no snapshot needs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
@@ -87,6 +88,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l compression -
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l max-memory -d 'Most memory to use, at least 240M; with less, fewer threads. Long chunks need more' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l session-timeout -d 'After how long without a sign of life a prune takes this ingest for dead' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -125,6 +127,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -l compression -
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l chunker -d 'How files are cut into chunks: auto (as each one\'s content asks for), cdc (by content), fixed or fixed:SIZE, database (64 KiB), tensor. With another than last time, files that are read again are stored again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l threads -d 'Threads that compress; twice as many read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l max-memory -d 'Most memory to use, at least 240M; with less, fewer threads. Long chunks need more' -r
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l session-timeout -d 'After how long without a sign of life a prune takes this ingest for dead' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -406,6 +409,27 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l max-unused -d 'How much of the stored bytes may stay unused' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l max-repack -d 'Most bytes of packs to write anew [default: as many as it takes]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l grace -d 'How long readers may go on with what will be deleted; 0 refuses while any session lives' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l session-timeout -d 'After how long without a sign of life a session counts as dead: no shorter than any writer\'s' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l compression -d 'How hard to compress what is coded again' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s y -l yes -d 'Do not ask'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F

@@ -17,7 +17,6 @@ use super::ask::confirm;
 use super::context::Context;
 use super::error::{CliError, show_damage};
 use super::exit::Exit;
-use super::key::host;
 use super::snapshots::FilterOptions;
 
 /// Let snapshots go: by name, or by rules that say what to keep
@@ -63,8 +62,8 @@ pub(crate) struct Forget {
     #[arg(long, requires = "names", conflicts_with_all = ["keep", "prune", "unsafe_allow_remove_all"])]
     undo: bool,
 
-    /// Give the space back as well
-    #[arg(long, hide = true)]
+    /// Give the space back as well, as icecore-prune(1) does without options
+    #[arg(long)]
     prune: bool,
 
     /// Only tell what would be forgotten, and why the rest stays
@@ -158,16 +157,11 @@ struct KeepOptions {
 
 impl Forget {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        if self.prune {
-            return Err(CliError::usage("this icecore cannot prune yet")
-                .hint("leave --prune out: what is forgotten can be pruned later")
-                .into());
-        }
         if self.undo {
             return self.undo(cx);
         }
         let dry_run = self.dry_run;
-        let yes = self.yes;
+        let (yes, prune) = (self.yes, self.prune);
         if cx.global.json && !yes && !dry_run {
             return Err(CliError::usage("with --json nobody is asked")
                 .hint("give --yes, or --dry-run")
@@ -190,7 +184,7 @@ impl Forget {
             cx.out.report(&report::plan_text(&plan))?;
         }
         check(&plan)?;
-        carry_out(cx, &repo, &plan, yes)?;
+        carry_out(cx, &repo, &plan, yes, prune)?;
         Ok(exit)
     }
 
@@ -238,14 +232,24 @@ fn carry_out(
     repo: &Repository,
     plan: &ForgetPlan,
     yes: bool,
+    prune: bool,
 ) -> anyhow::Result<()> {
     let count = plan.to_forget().count() as u64;
-    if count > 0 {
-        confirm(&format!("Forget {}?", text::count(count, "snapshot")), yes)?;
+    if count > 0 || prune {
+        let and = if prune { " and prune" } else { "" };
+        confirm(&format!("Forget {}{and}?", text::count(count, "snapshot")), yes)?;
     }
     let done = forget::run(repo, plan, &marker(), cx.interrupt.flag())?;
-    // Here a prune would follow, where --prune asks for it.
-    cx.report(|| report::json(plan, Some(&done)), || report::done_text(&done))
+    let pruned = if prune { Some(super::prune::after_forget(cx, repo)?) } else { None };
+    let words = pruned.as_ref().map_or("", |(_, words)| words.as_str());
+    let json = || {
+        let mut value = report::json(plan, Some(&done));
+        if let (Some(fields), Some((pruned, _))) = (value.as_object_mut(), &pruned) {
+            fields.insert("prune".into(), pruned.clone());
+        }
+        value
+    };
+    cx.report(json, || format!("{}{words}", report::done_text(&done)))
 }
 
 /// Says what a plan that empties a group needs.
@@ -260,7 +264,7 @@ fn check(plan: &ForgetPlan) -> anyhow::Result<()> {
 
 /// Who marks, and when.
 pub(crate) fn marker() -> Marker {
-    Marker { host: host(), now: clock::now() }
+    Marker { host: crate::fsutil::machine(), now: clock::now() }
 }
 
 impl KeepOptions {

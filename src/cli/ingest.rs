@@ -5,15 +5,17 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
 use crate::codec::Compression;
 use crate::format::{Time, limits};
+use crate::fsutil;
 use crate::fuse;
 use crate::ops::ingest::{self, ChunkerChoice, ExcludeOptions, IngestOptions, Input};
-use crate::repo::OpenOptions;
+use crate::repo::{OpenOptions, SESSION_TIMEOUT};
 use crate::report::ingest as report;
 use crate::units;
 
@@ -107,6 +109,10 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "SIZE", value_parser = parse_memory, default_value = "512M")]
     #[arg(allow_hyphen_values = true)]
     max_memory: u64,
+
+    /// After how long without a sign of life a prune takes this ingest for dead
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration, hide = true)]
+    session_timeout: Option<Duration>,
 
     #[command(flatten)]
     priority: Priority,
@@ -204,11 +210,14 @@ impl Ingest {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         self.priority.apply()?;
         let cache = ingest::block_cache(self.max_memory) as usize;
-        let repo =
-            cx.repository_with(OpenOptions { block_cache_bytes: cache, ..cx.open_options() })?;
+        let repo = cx.repository_with(OpenOptions {
+            block_cache_bytes: cache,
+            session_timeout: self.session_timeout.unwrap_or(SESSION_TIMEOUT),
+            ..cx.open_options()
+        })?;
         let threads = self.threads.map_or_else(processors, usize::from);
         let options = IngestOptions {
-            host: self.host.unwrap_or_else(key::host),
+            host: self.host.unwrap_or_else(fsutil::machine),
             user: key::user(),
             tags: self.tags,
             time: self.time,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::format::{Derivation, KeyId};
+use crate::fsutil;
 use crate::localfs::Owners;
 use crate::repo::{KdfCost, RepoError, Secret, SlotInfo};
 use crate::report::{json as as_json, text};
@@ -76,7 +77,7 @@ impl NewKey {
 
 /// Who and where: `user@host`.
 pub(crate) fn default_label() -> String {
-    format!("{}@{}", user(), host())
+    format!("{}@{}", user(), fsutil::machine())
 }
 
 /// The name of the user who runs this, or the number.
@@ -84,15 +85,6 @@ pub(crate) fn user() -> String {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     match Owners::new().owner(uid, gid).user.as_str() {
         "" => uid.to_string(),
-        name => name.to_owned(),
-    }
-}
-
-/// The name of this host.
-pub(crate) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".to_owned(),
         name => name.to_owned(),
     }
 }

@@ -24,6 +24,7 @@ mod output;
 mod priority;
 mod progress;
 mod protect;
+mod prune;
 mod restore;
 mod secrets;
 mod signals;
@@ -81,6 +82,7 @@ enum Command {
     Protect(protect::Protect),
     Unprotect(protect::Unprotect),
     Verify(verify::Verify),
+    Prune(prune::Prune),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -141,6 +143,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Protect(command) => command.run(cx),
         Command::Unprotect(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
+        Command::Prune(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Key(command) => command.run(cx),

@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod ls;
 mod pages;
 pub mod path;
+pub mod prune;
 pub mod restore;
 pub mod stats;
 pub mod tag;

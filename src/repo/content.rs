@@ -144,6 +144,11 @@ impl ContentReader {
         Ok(page)
     }
 
+    /// The extents of a page of them at `level`; level 0 lists chunks.
+    pub(crate) fn extents_of(&self, extent: &Extent, level: u8) -> Result<Vec<Extent>> {
+        Ok(self.page(extent, level)?.extents.clone())
+    }
+
     /// The chunk or hole that holds `offset`; `None` past the end and for inline content.
     pub(crate) fn extent_at(&self, file: &File, offset: u64) -> Result<Option<Placed>> {
         let Content::Extents { level, extents } = &file.content else { return Ok(None) };

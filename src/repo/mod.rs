@@ -10,10 +10,12 @@ mod ahead;
 mod blocks;
 mod chunks;
 mod content;
+mod copy;
 mod counters;
 mod diff;
 mod directory;
 mod error;
+mod gc;
 mod index;
 mod keys;
 mod marks;
@@ -31,6 +33,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
@@ -38,12 +41,15 @@ pub use ahead::NextBlocks;
 pub use blocks::Chunk;
 pub use chunks::BaseChunk;
 pub use content::{ExtentsWriter, Placed};
+pub use copy::BlockCopier;
 pub use counters::ReadCounts;
 pub use diff::{
     Change, Changes, Difference, Differences, Differing, DirectoryRef, PathChange, Side, version_of,
 };
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
+pub use gc::{Generations, OpenSession, Pinned, Rules, Stage, Swept};
+pub use index::Records;
 pub use keys::{KdfCost, Secret, SlotInfo};
 pub use marks::{Marker, Marks, TagState};
 pub use pack::BlockDraft;
@@ -57,7 +63,7 @@ pub(crate) use weighted::WeightedLru;
 use crate::codec::aead::{MasterKey, SubKey};
 use crate::codec::random;
 use crate::format::{
-    ChunkId, Chunking, Config, File, Folder, FrameKind, ObjectKey, RepositoryId, Seal,
+    ChunkId, Chunking, Config, Extent, File, Folder, FrameKind, ObjectKey, RepositoryId, Seal,
     StoredConfig, frame, limits,
 };
 use crate::storage::Storage;
@@ -80,11 +86,14 @@ pub struct OpenOptions {
     pub cache: Option<PathBuf>,
     /// Decoded blocks kept in memory, in bytes.
     pub block_cache_bytes: usize,
+    /// How long a session of this process may be silent before a prune takes it for dead: it beats
+    /// four times as often.
+    pub session_timeout: Duration,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { cache: None, block_cache_bytes: 128 << 20 }
+        Self { cache: None, block_cache_bytes: 128 << 20, session_timeout: SESSION_TIMEOUT }
     }
 }
 
@@ -110,6 +119,8 @@ pub struct Repository {
     chunks: ChunkReader,
     trees: Trees,
     content: ContentReader,
+    session_timeout: Duration,
+    rules: Rules,
 }
 
 impl Repository {
@@ -209,7 +220,27 @@ impl Repository {
         let ahead = Arc::new(Ahead::new());
         let chunks = ChunkReader { storage, vault, index, cache, ahead, counters };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
-        Ok(Self { config, chunks, trees, content })
+        let (session_timeout, rules) = (options.session_timeout, Rules::ALL);
+        Ok(Self { config, chunks, trees, content, session_timeout, rules })
+    }
+
+    /// Without some of the rules that keep snapshots whole: to prove that each is needed.
+    #[cfg(test)]
+    pub(crate) const fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Publishes a segment that no session made.
+    #[cfg(test)]
+    pub(crate) fn put_segment(&self, body: Vec<u8>) {
+        let (id, stored) = index::seal(self.vault(), &body).unwrap();
+        self.storage().put_new(&ObjectKey::Segment(id), &stored).unwrap();
+    }
+
+    /// Which rules hold.
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The repository's config.
@@ -339,6 +370,17 @@ impl Repository {
     /// that is in the node.
     pub fn extent_at(&self, file: &File, offset: u64) -> Result<Option<Placed>> {
         self.content.extent_at(file, offset)
+    }
+
+    /// What a page of a file's extents lists, as `extent` refers to it from the level above
+    /// `level`; those of level 0 are chunks and holes.
+    pub fn extents_of(&self, extent: &Extent, level: u8) -> Result<Vec<Extent>> {
+        self.content.extents_of(extent, level)
+    }
+
+    /// All records of the index, after another look at the storage.
+    pub fn index_records(&self) -> Result<Records> {
+        self.index().records()
     }
 
     /// Where data (or, with `hole`, a hole) next starts at or after `offset`, as lseek(2) means it;

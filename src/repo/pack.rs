@@ -42,6 +42,13 @@ pub(crate) struct CodedBlock {
     bases: Vec<ChunkId>,
 }
 
+impl CodedBlock {
+    /// A payload as it was coded before, and the base of each chunk where it is a delta.
+    pub(crate) const fn new(payload: Vec<u8>, bases: Vec<ChunkId>) -> Self {
+        Self { payload, bases }
+    }
+}
+
 impl BlockDraft {
     /// Adds a chunk.
     pub fn push(&mut self, id: ChunkId, plain: &[u8]) {
@@ -124,17 +131,17 @@ impl PackBuilder {
         Ok(Self { kind, header, cipher, bytes, footer: Footer::default(), chunks: 0 })
     }
 
-    /// Appends a coded block of `draft`.
-    pub(crate) fn append(&mut self, draft: &BlockDraft, coded: CodedBlock) {
+    /// Appends a coded block of these chunks, of so many plain bytes together.
+    pub(crate) fn append(&mut self, chunks: &[ChunkEntry], plain_len: usize, coded: CodedBlock) {
         let CodedBlock { payload: mut coded, bases } = coded;
         let offset = self.bytes.len() as u64;
         self.cipher.seal(offset, &[], &mut coded);
         self.bytes.extend_from_slice(&coded);
-        self.chunks += draft.chunks.len();
+        self.chunks += chunks.len();
         self.footer.blocks.push(BlockEntry {
             stored_len: coded.len() as u32,
-            plain_len: draft.plain.len() as u32,
-            chunks: draft.chunks.clone(),
+            plain_len: plain_len as u32,
+            chunks: chunks.to_vec(),
             bases,
         });
     }
@@ -210,6 +217,11 @@ impl OpenedBlock {
             return Err(RepoError::corrupt(name, "its seal does not hold"));
         }
         Ok(Self { name, payload: stored })
+    }
+
+    /// What was sealed.
+    pub(crate) fn into_payload(self) -> Vec<u8> {
+        self.payload
     }
 
     /// Something that is wrong with it.

@@ -16,8 +16,9 @@ use crate::codec::block::promises_gain;
 use crate::codec::random;
 use crate::codec::{BlockEncoder, Element};
 use crate::format::index::{Place, SegmentBuilder};
+use crate::format::pack::BlockEntry;
 use crate::format::{
-    Added, Beat, ChunkId, Commit, Folder, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
+    Added, Beat, ChunkEntry, ChunkId, Commit, FrameKind, ObjectKey, PackId, PackKind, Snapshot,
     SnapshotId, Time, limits,
 };
 use crate::sync::{Permit, Permits, first_said, lock};
@@ -27,9 +28,10 @@ use super::Repository;
 use super::chunks::BaseChunk;
 use super::error::{RepoError, Result};
 use super::index;
-use super::pack::{BlockDraft, FinishedPack, PackBuilder, records};
+use super::pack::{BlockDraft, CodedBlock, FinishedPack, PackBuilder, records};
 
-/// A session that shows no new beat for this long counts as dead.
+/// A session that shows no new beat for this long counts as dead, unless its repository was opened
+/// with another time-out.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Packs whose chunks go into one early segment, so that a killed ingest serves the next one.
 const PACKS_PER_SEGMENT: usize = 8;
@@ -55,6 +57,18 @@ struct OpenPack {
     permit: Permit,
 }
 
+/// What a session may not use.
+#[derive(Debug, Default)]
+struct Unreliable {
+    /// Packs that a prune may delete, and those that the index names and the storage does not have,
+    /// or not whole.
+    packs: HashSet<PackId>,
+    /// Whether the index names any of them.
+    is_named: bool,
+    /// Whether there are packs that the index does not name: a segment may be lost.
+    has_unindexed: bool,
+}
+
 /// A live writer of one repository.
 pub struct Session<'r> {
     repo: &'r Repository,
@@ -66,12 +80,10 @@ pub struct Session<'r> {
     packs: Arc<Permits>,
     unindexed: Mutex<Vec<FinishedPack>>,
     beats: Mutex<(u64, Instant)>,
-    /// Packs that the index names and the storage does not have, or not whole.
-    missing: HashSet<PackId>,
+    /// What it may not use.
+    unreliable: Unreliable,
     /// Blocks that cannot be read since a base of theirs is gone.
     broken: HashSet<(PackId, u32)>,
-    /// Whether there are packs that the index does not name: a segment may be lost.
-    unindexed_packs: bool,
     failed: AtomicBool,
     /// Whether a thread merges index segments.
     merging: AtomicBool,
@@ -92,9 +104,8 @@ impl<'r> Session<'r> {
             packs: Permits::new(PACKS_IN_MEMORY),
             unindexed: Mutex::default(),
             beats: Mutex::new((0, Instant::now())),
-            missing: HashSet::new(),
+            unreliable: Unreliable::default(),
             broken: HashSet::new(),
-            unindexed_packs: false,
             failed: AtomicBool::new(false),
             merging: AtomicBool::new(false),
             added_chunks: AtomicU64::new(0),
@@ -103,9 +114,8 @@ impl<'r> Session<'r> {
         };
         session.put_beat(0, now)?;
         match session.look() {
-            Ok((missing, unindexed_packs)) => {
-                session.missing = missing;
-                session.unindexed_packs = unindexed_packs;
+            Ok(unreliable) => {
+                session.unreliable = unreliable;
                 if session.is_degraded() {
                     session.broken = repo.index().broken_blocks(|place| session.is_there(place));
                 }
@@ -127,26 +137,41 @@ impl<'r> Session<'r> {
 
     /// Learns what may be relied on: prune's records first, the index after, never the other way
     /// round. What only a damaged segment knows counts as absent, and so does what lies in a pack
-    /// that is not there whole: it is written again.
-    fn look(&self) -> Result<(HashSet<PackId>, bool)> {
-        self.refuse_prune_records()?;
-        let (repo, mut there) = (self.repo, HashMap::new());
+    /// that is not there whole, or that a prune may delete: it is written again.
+    fn look(&self) -> Result<Unreliable> {
+        let repo = self.repo;
+        let gc_first = repo.rules().gc_first;
+        let mut packs = if gc_first { repo.generations()?.banned() } else { HashSet::new() };
         repo.index().reload()?;
+        let mut there = HashMap::new();
         for kind in [PackKind::Data, PackKind::Meta] {
             let (packs, _) = repo.stored_packs(kind)?;
             there.extend(packs.into_iter().map(|pack| (pack.id, pack.len)));
         }
-        let mut missing = repo.index().packs();
-        let named = missing.iter().filter(|pack| there.contains_key(&pack.id)).count();
-        let unindexed_packs = named < there.len();
-        missing.retain(|pack| there.get(&pack.id) != Some(&pack.stored_len));
-        for pack in &missing {
+        if !gc_first {
+            packs = repo.generations()?.banned();
+        }
+        Ok(self.compare(Unreliable { packs, ..Unreliable::default() }, there))
+    }
+
+    /// Adds what the index names and the storage, which has packs of these lengths, does not. Packs
+    /// that a prune named long ago, and that the index does not know, cost nothing.
+    fn compare(&self, mut unreliable: Unreliable, mut there: HashMap<PackId, u64>) -> Unreliable {
+        there.retain(|id, _| !unreliable.packs.contains(id));
+        let indexed = self.repo.index().packs();
+        let named = indexed.iter().filter(|pack| there.contains_key(&pack.id)).count();
+        unreliable.has_unindexed = named < there.len();
+        for pack in indexed {
+            if there.get(&pack.id) == Some(&pack.stored_len) {
+                continue;
+            }
             let object = ObjectKey::Pack(pack.kind, pack.id).to_string();
-            if first_said(&object) {
+            if unreliable.packs.insert(pack.id) && first_said(&object) {
                 tracing::error!("{object} is not there whole; what it held is written again");
             }
+            unreliable.is_named = true;
         }
-        Ok((missing.into_iter().map(|pack| pack.id).collect(), unindexed_packs))
+        unreliable
     }
 
     /// The session's id, which the snapshot will have.
@@ -155,23 +180,10 @@ impl<'r> Session<'r> {
         self.id
     }
 
-    /// This build writes no prune records; where some exist, a later icecore banned packs that
-    /// this one would still rely on.
-    fn refuse_prune_records(&self) -> Result<()> {
-        match self.repo.storage().list(Folder::Gc)?.first() {
-            None => Ok(()),
-            Some(listed) => {
-                let supported = limits::FORMAT_VERSION;
-                Err(RepoError::Newer {
-                    object: listed.name.clone(),
-                    found: supported + 1,
-                    supported,
-                })
-            }
-        }
-    }
-
     fn put_beat(&self, number: u64, now: Time) -> Result<()> {
+        if !self.repo.rules().session {
+            return Ok(());
+        }
         let Writer { host, pid } = self.writer.clone();
         let repository = self.repo.vault().repository();
         let beat = Beat { repository, session: self.id, beat: number, at: now, host, pid };
@@ -184,7 +196,7 @@ impl<'r> Session<'r> {
     pub fn beat_when_due(&self) -> Result<()> {
         let number = {
             let mut beats = lock(&self.beats);
-            if beats.1.elapsed() < SESSION_TIMEOUT / 4 {
+            if beats.1.elapsed() < self.repo.session_timeout / 4 {
                 return Ok(());
             }
             *beats = (beats.0 + 1, Instant::now());
@@ -264,14 +276,14 @@ impl<'r> Session<'r> {
     }
 
     fn is_there(&self, place: &Place) -> bool {
-        !self.missing.contains(&place.pack.id)
+        !self.unreliable.packs.contains(&place.pack.id)
     }
 
     /// Whether something that the index should know or have is not there, so that what a snapshot
     /// refers to must be looked at chunk by chunk.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        !self.missing.is_empty() || self.unindexed_packs || self.repo.index().is_damaged()
+        self.unreliable.is_named || self.unreliable.has_unindexed || self.repo.index().is_damaged()
     }
 
     /// Codes and appends a block; stores the pack when it is full. Empty drafts are ignored.
@@ -299,8 +311,31 @@ impl<'r> Session<'r> {
     ) -> Result<()> {
         self.refuse_failed()?;
         let coded = draft.code(encoder);
-        self.added_chunks.fetch_add(draft.chunks.len() as u64, Ordering::Relaxed);
-        self.added_plain.fetch_add(draft.plain.len() as u64, Ordering::Relaxed);
+        self.append(kind, &draft.chunks, draft.plain.len(), coded)
+    }
+
+    /// Appends a block that was coded before, as another pack's footer lists it.
+    pub(crate) fn write_coded(
+        &self,
+        kind: PackKind,
+        block: &BlockEntry,
+        coded: CodedBlock,
+    ) -> Result<()> {
+        let appended = self
+            .refuse_failed()
+            .and_then(|()| self.append(kind, &block.chunks, block.plain_len as usize, coded));
+        appended.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))
+    }
+
+    fn append(
+        &self,
+        kind: PackKind,
+        chunks: &[ChunkEntry],
+        plain_len: usize,
+        coded: CodedBlock,
+    ) -> Result<()> {
+        self.added_chunks.fetch_add(chunks.len() as u64, Ordering::Relaxed);
+        self.added_plain.fetch_add(plain_len as u64, Ordering::Relaxed);
         let full = {
             let mut slot = lock(self.open_pack(kind));
             let mut pack = match slot.take() {
@@ -309,7 +344,7 @@ impl<'r> Session<'r> {
                 // to what the storage takes.
                 None => self.new_pack(kind)?,
             };
-            pack.builder.append(draft, coded);
+            pack.builder.append(chunks, plain_len, coded);
             if pack.builder.is_full() {
                 Some(pack)
             } else {
@@ -398,7 +433,8 @@ impl<'r> Session<'r> {
         if self.merging.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Err(err) = self.repo.index().merge() {
+        let doomed = self.repo.generations().map(|generations| generations.doomed());
+        if let Err(err) = doomed.and_then(|doomed| self.repo.index().merge(&doomed)) {
             tracing::warn!("cannot merge index segments: {}", chain(&err));
         }
         self.merging.store(false, Ordering::SeqCst);
@@ -474,7 +510,7 @@ impl<'r> Session<'r> {
     fn end(self) {
         let last = lock(&self.beats).0;
         for number in 0..=last {
-            if let Err(err) = self.repo.storage().delete(&ObjectKey::Beat(self.id, number)) {
+            if let Err(err) = self.repo.delete_if_there(&ObjectKey::Beat(self.id, number)) {
                 tracing::warn!("cannot remove a beat of session {}: {err}", self.id);
             }
         }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::{
-    Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, frame, limits,
+    Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, Time, frame, limits,
 };
 use crate::units::chain;
 
@@ -90,15 +90,27 @@ impl SnapshotList {
 impl Repository {
     /// Reads one snapshot as it was stored, forgotten or not; `None` for a tombstone.
     pub fn read_snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>> {
+        match self.read_commit(id)? {
+            Commit::Snapshot(snapshot) => Ok(Some(*snapshot)),
+            Commit::Tombstone { .. } => Ok(None),
+        }
+    }
+
+    /// When a tombstone was made, by the clock of who made it; `None` for a snapshot.
+    pub(crate) fn tombstone_time(&self, id: SnapshotId) -> Result<Option<Time>> {
+        match self.read_commit(id)? {
+            Commit::Snapshot(_) => Ok(None),
+            Commit::Tombstone { at, .. } => Ok(Some(at)),
+        }
+    }
+
+    fn read_commit(&self, id: SnapshotId) -> Result<Commit> {
         let object = ObjectKey::Snapshot(id);
         let max = (limits::SNAPSHOT_MAX + frame::HEADER_LEN) as u64;
         let bytes = self.storage().get(&object, max)?;
         let payload = self.vault().decode_object(&object, FrameKind::Snapshot, &bytes)?;
         let repository = self.vault().repository();
-        match Commit::decode(&payload, repository, id).in_object(&object)? {
-            Commit::Snapshot(snapshot) => Ok(Some(*snapshot)),
-            Commit::Tombstone { .. } => Ok(None),
-        }
+        Commit::decode(&payload, repository, id).in_object(&object)
     }
 
     /// Ids of what stands in the snapshots' folder, tombstones included: one listing, no reads.

@@ -110,6 +110,8 @@ impl Repository {
             let pack = pack.map_err(malformed)?;
             let pack_object = ObjectKey::Pack(pack.kind, pack.id);
             let what = match packs.get(&pack.id) {
+                // A merge that ran beside a prune may bring back what that one swept.
+                None if self.generations()?.doomed().contains(&pack.id) => continue,
                 None => PACK_MISSING.to_owned(),
                 Some(&len) if len != pack.stored_len => {
                     format!("has {len} bytes, the index says {}", pack.stored_len)

@@ -7,6 +7,7 @@
 pub mod forget;
 pub mod ingest;
 pub mod json;
+pub mod prune;
 pub mod restore;
 pub mod text;
 pub mod verify;

@@ -24,6 +24,8 @@ PAYLOAD_MAX = {
     CONFIG: 64 << 10,
     KEY_SLOT: 64 << 10,
     BEAT: 64 << 10,
+    CANDIDATES: 64 << 20,
+    DECISION: 64 << 20,
     SNAPSHOT: 16 << 20,
     TREE_PAGE: (32 << 20) - 32,
     EXTENT_PAGE: (32 << 20) - 32,

@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 
 use super::{BodyHeader, FANOUT_BITS_MAX, Layout, PackInfo, RawPack, RawPlace, Segment};
 use super::{fanout_bits, prefix};
-use crate::format::{Malformed, SegmentId};
+use crate::format::{Malformed, PackId, SegmentId};
 
 /// A planned union of segments, whose length is known and whose bytes can be written.
 pub struct SegmentMerge<'a, B> {
@@ -30,19 +30,32 @@ pub struct SegmentMerge<'a, B> {
 /// A segment, and what its numbers become.
 struct Input<'a, B> {
     segment: &'a Segment<B>,
-    packs: Vec<u32>,
+    /// `None` for a pack that is left out, with all that lies in it.
+    packs: Vec<Option<u32>>,
     bases: Vec<u32>,
+    /// Which bases a place that stays needs; `None` where all places stay.
+    used: Option<Vec<bool>>,
 }
 
 impl<'a, B: AsRef<[u8]>> SegmentMerge<'a, B> {
     /// Reads the inputs once. They should have passed [`Segment::check`]: what is wrong with one
     /// is not always noticed here. `Malformed` also where the union breaks a cap of the format.
     pub fn plan(segments: &[&'a Segment<B>], replaces: Vec<SegmentId>) -> Result<Self, Malformed> {
+        Self::plan_without(segments, replaces, |_| true)
+    }
+
+    /// The same without the packs that `keeps` denies, and without what lies in them.
+    pub fn plan_without(
+        segments: &[&'a Segment<B>],
+        replaces: Vec<SegmentId>,
+        keeps: impl Fn(&PackId) -> bool,
+    ) -> Result<Self, Malformed> {
         let mut packs = Packs::default();
         let mut inputs = Vec::with_capacity(segments.len());
         for segment in segments {
-            let packs = packs.renumber(segment)?;
-            inputs.push(Input { segment, packs, bases: Vec::new() });
+            let packs = packs.renumber(segment, &keeps)?;
+            let used = packs.contains(&None).then(|| used_bases(segment, &packs)).transpose()?;
+            inputs.push(Input { segment, packs, bases: Vec::new(), used });
         }
         let bases = renumber_bases(&mut inputs);
         let (records, mut fanout) = count(&inputs)?;
@@ -97,7 +110,9 @@ impl<'a, B: AsRef<[u8]>> SegmentMerge<'a, B> {
         let mut walk = Walk::over(self.inputs.iter().map(|input| input.segment.bases()));
         let mut group = Vec::new();
         while let Some(id) = walk.next_into(&mut group) {
-            out.write_all(id)?;
+            if is_used(&self.inputs, &group) {
+                out.write_all(id)?;
+            }
         }
         for number in &self.fanout {
             out.write_all(&number.to_le_bytes())?;
@@ -119,14 +134,21 @@ struct Packs {
 }
 
 impl Packs {
-    fn renumber<B: AsRef<[u8]>>(&mut self, segment: &Segment<B>) -> Result<Vec<u32>, Malformed> {
-        let number = |pack| {
+    fn renumber<B: AsRef<[u8]>>(
+        &mut self,
+        segment: &Segment<B>,
+        keeps: &impl Fn(&PackId) -> bool,
+    ) -> Result<Vec<Option<u32>>, Malformed> {
+        let number = |pack: Result<PackInfo, Malformed>| {
             let pack = pack?;
+            if !keeps(&pack.id) {
+                return Ok(None);
+            }
             let next = self.list.len() as u32;
-            Ok(*self.numbers.entry(pack).or_insert_with(|| {
+            Ok(Some(*self.numbers.entry(pack).or_insert_with(|| {
                 self.list.push(pack);
                 next
-            }))
+            })))
         };
         segment.packs().map(number).collect()
     }
@@ -143,9 +165,37 @@ fn renumber_bases<B: AsRef<[u8]>>(inputs: &mut [Input<'_, B>]) -> usize {
                 input.bases.push(count);
             }
         }
-        count += 1;
+        // The number of one that nothing needs is the next one's; no place has it.
+        count += u32::from(is_used(inputs, &group));
     }
     count as usize
+}
+
+/// Whether a place that stays needs the base that stands there.
+fn is_used<B>(inputs: &[Input<'_, B>], group: &[(usize, usize)]) -> bool {
+    group.iter().any(|&(list, at)| {
+        let used = inputs.get(list).and_then(|input| input.used.as_ref());
+        used.is_none_or(|used| used.get(at).copied().unwrap_or(true))
+    })
+}
+
+/// Which bases of a segment the places need whose packs stay.
+fn used_bases<B: AsRef<[u8]>>(
+    segment: &Segment<B>,
+    packs: &[Option<u32>],
+) -> Result<Vec<bool>, Malformed> {
+    let mut used = vec![false; segment.bases().len()];
+    for at in 0..segment.len() {
+        let (raw, _) = segment.raw_place(at)?;
+        let stays = packs.get(raw.pack.get() as usize).is_some_and(Option::is_some);
+        if let Some(base) = raw.base.get().checked_sub(1)
+            && stays
+            && let Some(used) = used.get_mut(base as usize)
+        {
+            *used = true;
+        }
+    }
+    Ok(used)
 }
 
 /// How many places the union has, and a fan-out table of as many bits as it can need.
@@ -187,7 +237,7 @@ fn gather<B: AsRef<[u8]>>(
     places.clear();
     for &(list, at) in group {
         let Some(input) = inputs.get(list) else { continue };
-        places.push(input.place(at)?);
+        places.extend(input.place(at)?);
     }
     if places.len() > 1 {
         places.sort_unstable_by_key(RawPlace::order);
@@ -197,14 +247,18 @@ fn gather<B: AsRef<[u8]>>(
 }
 
 impl<B: AsRef<[u8]>> Input<'_, B> {
-    fn place(&self, at: usize) -> Result<RawPlace, Malformed> {
+    /// The place there under its new numbers; `None` where its pack is left out.
+    fn place(&self, at: usize) -> Result<Option<RawPlace>, Malformed> {
         let (mut raw, offset) = self.segment.raw_place(at)?;
         let unknown = || Malformed::at(offset, "place of an unknown pack or base");
-        raw.pack = (*self.packs.get(raw.pack.get() as usize).ok_or_else(unknown)?).into();
+        let Some(pack) = self.packs.get(raw.pack.get() as usize).ok_or_else(unknown)? else {
+            return Ok(None);
+        };
+        raw.pack = (*pack).into();
         if let Some(base) = raw.base.get().checked_sub(1) {
             raw.base = (*self.bases.get(base as usize).ok_or_else(unknown)? + 1).into();
         }
-        Ok(raw)
+        Ok(Some(raw))
     }
 }
 
@@ -251,7 +305,7 @@ mod tests {
 
     use super::*;
     use crate::format::index::{Record, SegmentBuilder};
-    use crate::format::{ChunkId, PackId, PackKind};
+    use crate::format::{ChunkId, PackKind};
 
     fn pack(n: u8) -> PackInfo {
         let kind = if n.is_multiple_of(2) { PackKind::Data } else { PackKind::Meta };

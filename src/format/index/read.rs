@@ -68,7 +68,8 @@ impl<B: AsRef<[u8]>> Segment<B> {
         <[T]>::ref_from_prefix_with_elems(bytes, count).map_or(&[], |(table, _)| table)
     }
 
-    pub(super) fn ids(&self) -> &[[u8; 32]] {
+    /// The chunk of each record, ascending.
+    pub fn ids(&self) -> &[[u8; 32]] {
         self.table(self.layout.ids_at, self.layout.records)
     }
 
@@ -160,6 +161,11 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(ids.iter().skip(from).map(|id| ChunkId(*id)))
     }
 
+    /// The first record of a chunk.
+    pub fn position(&self, id: &ChunkId) -> Result<Option<usize>, Malformed> {
+        Ok(self.positions(id)?.next())
+    }
+
     /// Where the records of a chunk are.
     fn positions(&self, id: &ChunkId) -> Result<Range<usize>, Malformed> {
         let bucket = self.bucket(id)?;
@@ -183,7 +189,8 @@ impl<B: AsRef<[u8]>> Segment<B> {
             .ok_or_else(|| Malformed::at(offset, "segment is cut short"))
     }
 
-    fn place(&self, at: usize) -> Result<Place, Malformed> {
+    /// The place that a record states.
+    pub fn place(&self, at: usize) -> Result<Place, Malformed> {
         let (raw, offset) = self.raw_place(at)?;
         let pack = self.pack(raw.pack.get() as usize)?;
         let base = raw.base.get().checked_sub(1).map(|n| self.base(n as usize)).transpose()?;

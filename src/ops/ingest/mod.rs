@@ -47,9 +47,9 @@ use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
 use crate::fsutil;
 use crate::localfs::Owners;
 use crate::progress::Progress;
-use crate::repo::{Repository, Session, Writer};
+use crate::repo::{RepoError, Repository, Session, Writer};
 
-use super::error::Result;
+use super::error::{OpError, Result};
 use abort::Abort;
 use budget::{Budget, Load};
 use cut::Cutters;
@@ -160,8 +160,50 @@ pub struct IngestReport {
     pub duration: Duration,
 }
 
-/// Takes the sources into a new snapshot.
+/// So often an ingest is run once more after a prune has taken it for dead.
+const EVICTIONS_MAX: usize = 3;
+
+/// Takes the sources into a new snapshot. One that a prune evicted, since it could not show that it
+/// lives, runs again, and finds what it wrote in the index; a stream cannot be read twice.
 pub fn run(
+    repo: &Repository,
+    mut input: Input,
+    options: &IngestOptions,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<IngestReport> {
+    let mut evictions = 0;
+    loop {
+        let again = input.again();
+        let result = once(repo, input, options, progress, interrupted);
+        match (result, again) {
+            (Err(OpError::Repo(RepoError::Evicted { session })), Some(again))
+                if evictions < EVICTIONS_MAX =>
+            {
+                tracing::warn!(
+                    "a prune took session {session} for dead; starting over with what it stored"
+                );
+                evictions += 1;
+                input = again;
+            }
+            (result, _) => return result,
+        }
+    }
+}
+
+impl Input {
+    /// The same input for another run; `None` for a stream.
+    fn again(&self) -> Option<Self> {
+        match self {
+            Self::Paths { base, paths } => {
+                Some(Self::Paths { base: base.clone(), paths: paths.clone() })
+            }
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+fn once(
     repo: &Repository,
     input: Input,
     options: &IngestOptions,
@@ -192,7 +234,8 @@ pub fn run(
         tracing::debug!("cannot raise the limit of open files: {err}");
     }
     // The session first: from then on a prune leaves alone what the parent refers to.
-    let writer = Writer { host: options.host.clone(), pid: std::process::id() };
+    // The machine's own name, whatever the snapshot's host: a prune there asks for the process.
+    let writer = Writer { host: fsutil::machine(), pid: std::process::id() };
     let session = Session::begin(repo, writer, now)?.with_packs_in_memory(budget.packs);
     let parent = match find_parent(repo, options, plan) {
         Ok(parent) => parent,

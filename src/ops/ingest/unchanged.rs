@@ -1,7 +1,7 @@
 //! What need not be read again: whether an entry is what the parent snapshot says, and whether the
 //! repository still holds what that refers to.
 
-use crate::format::{Body, ChunkId, Content, File, Kind, Node, Owner};
+use crate::format::{Body, ChunkId, Content, Extent, File, Kind, Node, Owner};
 use crate::localfs::Found;
 use crate::repo::{NodeRef, Session};
 
@@ -47,11 +47,23 @@ impl Task<'_> {
     /// Whether the repository still has what the parent's node refers to; else it is read again.
     /// Where nothing is known to be missing, the node's own list tells enough.
     fn is_stored(&self, file: &File) -> bool {
-        let Content::Extents { extents, .. } = &file.content else { return true };
-        if !extents.iter().all(|extent| extent.is_hole() || self.has_chunk(&extent.id)) {
-            return false;
+        let Content::Extents { level, extents } = &file.content else { return true };
+        // What is below is looked at where something is missing, or a prune may delete it.
+        let deep = self.session.is_some_and(Session::is_degraded);
+        extents.iter().all(|extent| self.has_extent(extent, if deep { *level } else { 0 }))
+    }
+
+    /// Whether an extent is there, and all that lies below it, pages as well as chunks.
+    fn has_extent(&self, extent: &Extent, level: u8) -> bool {
+        if extent.is_hole() {
+            return true;
         }
-        !self.session.is_some_and(Session::is_degraded) || self.has_all_chunks(file)
+        let Some(below) = level.checked_sub(1) else { return self.has_chunk(&extent.id) };
+        self.has_chunk(&extent.id)
+            && self
+                .repo
+                .extents_of(extent, below)
+                .is_ok_and(|list| list.iter().all(|extent| self.has_extent(extent, below)))
     }
 
     fn has_chunk(&self, id: &ChunkId) -> bool {
@@ -59,20 +71,5 @@ impl Task<'_> {
             Some(session) => session.has_chunk(id),
             None => self.repo.has_chunk(id).unwrap_or(false),
         }
-    }
-
-    fn has_all_chunks(&self, file: &File) -> bool {
-        let mut offset = 0;
-        while offset < file.size {
-            match self.repo.extent_at(file, offset) {
-                Ok(Some(placed))
-                    if placed.extent.is_hole() || self.has_chunk(&placed.extent.id) =>
-                {
-                    offset = placed.offset + placed.extent.len;
-                }
-                _ => return false,
-            }
-        }
-        true
     }
 }

@@ -7,7 +7,8 @@
 //! prune removes it. A writer merges while its session lives, so that a prune waits for it.
 //!
 //! A segment that is not whole is not merged and not replaced: a fresh copy of it, or a repair, may
-//! know what the damaged bytes do not. What its places lie in is not asked: a union loses nothing.
+//! know what the damaged bytes do not. What its places lie in is not asked: a union loses nothing,
+//! but what lies in packs that a prune has decided to delete.
 
 use std::collections::HashSet;
 use std::io::{BufWriter, Write};
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::format::index::{Segment, SegmentMerge};
-use crate::format::{Folder, ObjectKey, SegmentId, limits};
+use crate::format::{Folder, ObjectKey, PackId, SegmentId, limits};
 use crate::repo::error::{RepoError, Result};
 
 use super::Index;
 use super::cache::{BodyFile, WriteAt, log_cache, map};
 use super::open::{Body, OpenSegment};
 use super::stored::{CopyError, UNNAMED, seal_into};
+use super::sweep;
 
 /// So many segments of one tier are merged, into one of a higher tier. By simulation, a first ingest
 /// of 100 million chunks in early segments of 4096 writes each record 7.2 times and has 9.1 segments
@@ -72,12 +74,12 @@ fn take(segments: &[(u64, usize)], chosen: &mut Vec<usize>, sum: &mut u64) {
 }
 
 impl Index {
-    /// Merges segments until no tier is full; returns how many merged segments it wrote. Needs a
-    /// live session.
-    pub(crate) fn merge(&self) -> Result<u64> {
+    /// Merges segments until no tier is full, without what lies in `doomed` packs; returns how many
+    /// merged segments it wrote. Needs a live session.
+    pub(crate) fn merge(&self, doomed: &HashSet<PackId>) -> Result<u64> {
         let mut merged = 0;
         while let Some(group) = self.next_group() {
-            self.merge_group(&group)?;
+            self.merge_group(&group, doomed)?;
             merged += 1;
         }
         Ok(merged)
@@ -105,11 +107,13 @@ impl Index {
         }
     }
 
-    fn merge_group(&self, group: &[Arc<OpenSegment>]) -> Result<()> {
-        let replaces = self.replaced_by(group)?;
-        let segments: Vec<_> = group.iter().map(|open| &open.segment).collect();
-        let merge = SegmentMerge::plan(&segments, replaces)
-            .map_err(|err| RepoError::malformed("the union of index segments", err))?;
+    /// Writes the union of segments that are whole, without what lies in `doomed` packs.
+    pub(super) fn merge_group(
+        &self,
+        group: &[Arc<OpenSegment>],
+        doomed: &HashSet<PackId>,
+    ) -> Result<()> {
+        let merge = sweep::plan(group, self.replaced_by(group)?, doomed)?;
         let folder = self.cache.as_deref();
         let written = self.write_merged(&merge, folder).or_else(|err| match (err, folder) {
             (CopyError::File(err), Some(path)) => {

@@ -16,7 +16,9 @@
 mod cache;
 mod merge;
 mod open;
+mod records;
 mod stored;
+mod sweep;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -38,6 +40,7 @@ use super::vault::Vault;
 
 use cache::{BodyFile, checked, log_cache, map, write_cache};
 use open::{Body, OpenSegment};
+pub use records::Records;
 use stored::{CopyError, IN_MEMORY_MAX, fetch_to_file};
 pub(crate) use stored::{fetch, seal};
 

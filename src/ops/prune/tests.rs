@@ -1,0 +1,353 @@
+//! What a prune deletes, what it spares, and that what stays can be read.
+
+use std::time::Duration;
+
+use super::testing::*;
+use super::*;
+use crate::format::{Folder, FrameKind, ObjectKey, Pin, PinId};
+use crate::progress::Silent;
+use crate::repo::RepoError;
+use crate::storage::{MemoryStorage, Storage};
+
+fn count(storage: &MemoryStorage, folder: Folder) -> usize {
+    storage.list(folder).unwrap().len()
+}
+
+fn packs(storage: &MemoryStorage) -> usize {
+    count(storage, Folder::Data) + count(storage, Folder::Meta)
+}
+
+const OLD: Files<'static> = &[("a", &[1, 2]), ("b", &[3])];
+const NEW: Files<'static> = &[("b", &[3]), ("c", &[4])];
+
+#[test]
+fn what_nothing_needs_goes_and_all_else_stays() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    assert_eq!(prune(&repo, &options()).unwrap().generations, 0, "nothing to do");
+    let old = ingest(&repo, OLD, 1).unwrap();
+    let new = ingest(&repo, NEW, 2).unwrap();
+    let (before, reader) = (packs(&storage), open(storage.clone()));
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!((done.generations, packs(&storage)), (0, before), "nothing was forgotten");
+
+    forget(&repo, old.id);
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!((done.generations, done.swept.snapshots), (1, 1), "{done:?}");
+    assert_eq!(packs(&storage), before - 2, "the file a, and the page of the old tree");
+    assert!(done.swept.bytes > 2 * CHUNK as u64 && done.rewritten.chunks == 0, "{done:?}");
+    for folder in [Folder::Forgotten, Folder::Sessions] {
+        assert_eq!(count(&storage, folder), 0, "{folder:?}");
+    }
+    let gc = storage.list(Folder::Gc).unwrap();
+    assert_eq!(gc.len(), 1, "the decision stays: {gc:?}");
+    read(&repo, &new, NEW).unwrap();
+    read(&reader, &new, NEW).unwrap();
+    assert!(read(&open(storage.clone()), &old, OLD).unwrap_err().is_damage());
+    assert_clean(storage.clone(), "pruned");
+    assert_eq!(prune(&repo, &options()).unwrap().generations, 0, "nothing is left to do");
+    // What was deleted is written again, and the index never says that it is there.
+    let again = ingest(&open(storage.clone()), OLD, 3).unwrap();
+    read(&open(storage.clone()), &again, OLD).unwrap();
+    assert_clean(storage, "written again");
+}
+
+#[test]
+fn sparse_packs_are_written_anew_and_open_readers_find_them() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let all: Vec<u64> = (0..20).collect();
+    let old: Files<'_> = &[("file", &all)];
+    let few: Files<'_> = &[("file", &[3, 4, 11])];
+    let first = ingest(&repo, old, 1).unwrap();
+    let second = ingest(&repo, few, 2).unwrap();
+    let reader = open(storage.clone());
+    read(&reader, &second, few).unwrap();
+    forget(&repo, first.id);
+    let lazy = PruneOptions { max_unused: 0.99, ..options() };
+    let plan = plan(&repo, &lazy, &AtomicBool::new(false)).unwrap();
+    assert_eq!(plan.sum(Fate::Sparse).packs, 0);
+    let plan = super::plan(&repo, &options(), &AtomicBool::new(false)).unwrap();
+    assert_eq!(plan.sum(Fate::Sparse).packs, 1);
+    assert!(plan.freed() > 15 * CHUNK as u64, "{}", plan.freed());
+    let none = PruneOptions { max_repack: 10, ..options() };
+    assert_eq!(
+        super::plan(&repo, &none, &AtomicBool::new(false)).unwrap().sum(Fate::Sparse).packs,
+        0
+    );
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!(done.rewritten.chunks, 3, "{done:?}");
+    for repo in [&repo, &reader, &open(storage.clone())] {
+        read(repo, &second, few).unwrap();
+    }
+    assert_clean(storage, "rewritten");
+}
+
+#[test]
+fn many_small_packs_are_joined() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let names: Vec<String> = (0..9).map(|n| format!("file-{n}")).collect();
+    let numbers: Vec<[u64; 1]> = (0..9).map(|n| [n]).collect();
+    let files: Vec<(&str, &[u64])> =
+        names.iter().zip(&numbers).map(|(name, numbers)| (name.as_str(), &numbers[..])).collect();
+    let snapshot = ingest(&repo, &files, 1).unwrap();
+    assert_eq!(count(&storage, Folder::Data), 9);
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!((count(&storage, Folder::Data), done.swept.packs), (1, 9), "{done:?}");
+    read(&repo, &snapshot, &files).unwrap();
+    assert_clean(storage, "joined");
+}
+
+#[test]
+fn protected_and_pinned_snapshots_stay() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let one = ingest(&repo, OLD, 1).unwrap();
+    let two = ingest(&repo, NEW, 2).unwrap();
+    forget(&repo, one.id);
+    forget(&repo, two.id);
+    protect(&repo, one.id);
+    let id = PinId([1; 16]);
+    let pin = Pin {
+        repository: repo.config().repository,
+        id,
+        beat: 0,
+        snapshots: vec![two.id],
+        at: Time::default(),
+        host: "h".into(),
+        pid: 1,
+    };
+    put(&repo, ObjectKey::Pin(id, 0), FrameKind::Pin, pin.encode());
+    let swept = prune(&repo, &options()).unwrap().swept;
+    assert_eq!((swept.packs, swept.snapshots), (0, 0));
+    storage.delete(&ObjectKey::Pin(id, 0)).unwrap();
+    assert_eq!(prune(&repo, &options()).unwrap().swept.snapshots, 1);
+    read(&repo, &one, OLD).unwrap();
+    assert_clean(storage, "pruned");
+}
+
+#[test]
+fn a_session_that_lives_is_evicted_and_cannot_commit() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    let writer = open(storage.clone());
+    let session = begin(&writer).unwrap();
+    forget(&repo, old.id);
+    assert_eq!(living_sessions(&repo, &options()).unwrap(), [session.id()]);
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!((done.evicted, done.generations), (1, 1));
+    let id = session.id();
+    assert!(matches!(write(session, OLD, 2), Err(RepoError::Evicted { session }) if session == id));
+    // What it wrote by then relied on packs that are gone; a new session does not.
+    let again = ingest(&open(storage.clone()), OLD, 3).unwrap();
+    read(&open(storage.clone()), &again, OLD).unwrap();
+    assert_eq!(prune(&repo, &options()).unwrap().evicted, 0, "a tombstone is no session");
+    assert_clean(storage, "evicted");
+}
+
+#[test]
+fn a_session_whose_process_is_gone_is_not_waited_for() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let writer = crate::repo::Writer { host: "here".into(), pid: child.id() };
+    std::mem::drop(crate::repo::Session::begin(&repo, writer, Time::default()).unwrap());
+    forget(&repo, old.id);
+    let patient = PruneOptions { session_timeout: Duration::from_secs(1 << 20), ..options() };
+    assert!(living_sessions(&repo, &patient).unwrap().is_empty());
+    assert_eq!(prune(&repo, &patient).unwrap().evicted, 1);
+    assert_clean(storage, "evicted");
+}
+
+#[test]
+fn candidates_that_a_new_snapshot_needs_are_spared() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    forget(&repo, old.id);
+    let plan = plan(&repo, &options(), &AtomicBool::new(false)).unwrap();
+    // Another session uses them before they are candidates.
+    let new = ingest(&open(storage.clone()), NEW, 2).unwrap();
+    let done = run(&repo, plan, &options(), &Silent, &AtomicBool::new(false)).unwrap();
+    assert_eq!((done.generations, done.swept.snapshots), (1, 1), "{done:?}");
+    read(&repo, &new, NEW).unwrap();
+    assert_clean(storage, "spared");
+}
+
+#[test]
+fn a_grace_ends_the_first_prune_and_a_later_one_goes_on() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    forget(&repo, old.id);
+    let before = packs(&storage);
+    let day = PruneOptions { grace: GRACE, ..options() };
+    let waits = prune(&repo, &day).unwrap();
+    assert!(waits.waits_until.unwrap() > crate::clock::now(), "{waits:?}");
+    assert_eq!(
+        (waits.generations, waits.waiting_packs, packs(&storage)),
+        (0, before as u64, before)
+    );
+    assert!(prune(&repo, &day).unwrap().waits_until.is_some(), "not yet");
+    // Who writes now relies on nothing that will go, though all of it is there.
+    let again = ingest(&open(storage.clone()), OLD, 2).unwrap();
+    assert_eq!(packs(&storage), 2 * before);
+    let done = prune(&repo, &options()).unwrap();
+    assert_eq!((done.generations, packs(&storage)), (1, before));
+    read(&open(storage.clone()), &again, OLD).unwrap();
+    assert_clean(storage, "gone on with");
+}
+
+#[test]
+fn of_damage_nothing_is_deleted() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    let new = ingest(&repo, NEW, 2).unwrap();
+    forget(&repo, old.id);
+    let image = storage.snapshot();
+    let mut refused = 0;
+    for folder in [Folder::Index, Folder::Meta, Folder::Snapshots] {
+        for listed in storage.list(folder).unwrap() {
+            let damaged = std::sync::Arc::new(MemoryStorage::from(image.clone()));
+            damaged.corrupt(&listed.key.unwrap(), |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            });
+            let keys = |storage: &MemoryStorage| storage.snapshot().into_keys().collect::<Vec<_>>();
+            let before = keys(&damaged);
+            let repo = open(damaged.clone());
+            match prune(&repo, &options()) {
+                // What is replaced, or the forgotten snapshot's alone, is not looked at.
+                Ok(_) => read(&open(damaged.clone()), &new, NEW).unwrap(),
+                Err(_) => {
+                    assert_eq!(keys(&damaged), before, "{}", listed.name);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused >= 3, "a segment, a page, a snapshot: {refused}");
+}
+
+#[test]
+fn records_that_a_late_merge_brings_back_are_swept_by_the_next_prune() {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let old = ingest(&repo, OLD, 1).unwrap();
+    let new = ingest(&repo, NEW, 2).unwrap();
+    let segments: Vec<_> = storage.list(Folder::Index).unwrap();
+    let bytes: Vec<_> =
+        segments.iter().map(|listed| storage.get(&listed.key.unwrap(), 1 << 20).unwrap()).collect();
+    forget(&repo, old.id);
+    prune(&repo, &options()).unwrap();
+    for (listed, bytes) in segments.iter().zip(&bytes) {
+        if storage.len(&listed.key.unwrap()).is_err() {
+            storage.put_new(&listed.key.unwrap(), bytes).unwrap();
+        }
+    }
+    read(&open(storage.clone()), &new, NEW).unwrap();
+    let again = ingest(&open(storage.clone()), OLD, 3).unwrap();
+    read(&open(storage.clone()), &again, OLD).unwrap();
+    let repo = open(storage.clone());
+    prune(&repo, &options()).unwrap();
+    assert!(!plan(&repo, &options(), &AtomicBool::new(false)).unwrap().index_is_stale);
+    read(&open(storage.clone()), &again, OLD).unwrap();
+    assert_clean(storage, "swept");
+}
+
+/// What a prune has to do with a rewritten pack, a dead one, a snapshot and an old segment.
+fn worn() -> (std::sync::Arc<MemoryStorage>, crate::format::Snapshot) {
+    let storage = new_storage();
+    let repo = open(storage.clone());
+    let all: Vec<u64> = (0..10).collect();
+    let old = ingest(&repo, &[("dead", &[50, 51]), ("file", &all)], 1).unwrap();
+    let new = ingest(&repo, FEW, 2).unwrap();
+    forget(&repo, old.id);
+    // Left by an ingest that was killed.
+    std::mem::forget(begin(&repo).unwrap());
+    (storage, new)
+}
+
+const FEW: Files<'static> = &[("file", &[3, 7])];
+
+#[test]
+fn a_prune_that_is_cut_anywhere_loses_nothing_and_the_next_one_goes_on() {
+    use crate::storage::{CutPoint, FaultStorage, When};
+    let (storage, new) = worn();
+    let image = storage.snapshot();
+    let fresh = || std::sync::Arc::new(MemoryStorage::from(image.clone()));
+    let counted = std::sync::Arc::new(FaultStorage::new(fresh()));
+    let whole = prune(&open(counted.clone()), &options()).unwrap();
+    assert!(whole.rewritten.chunks > 0 && whole.evicted == 1 && whole.swept.packs > 2, "{whole:?}");
+    let steps = counted.steps();
+    assert!(steps >= 15, "{steps}");
+    let left = packs(counted.inner());
+    for step in 0..steps {
+        for when in [When::Before, When::After] {
+            let context = format!("{when:?} step {step} of {steps}");
+            let storage = fresh();
+            let cut = FaultStorage::cut_at(storage.clone(), CutPoint { step, when });
+            let repo = open(std::sync::Arc::new(cut));
+            let failed = prune(&repo, &options());
+            assert!(failed.is_err() || step + 3 > steps, "{context}");
+            read(&open(storage.clone()), &new, FEW).expect(&context);
+            assert_clean(storage.clone(), &context);
+            // A writer comes before the next prune does.
+            let again = ingest(&open(storage.clone()), OLD, 3).expect(&context);
+            prune(&open(storage.clone()), &options()).expect(&context);
+            prune(&open(storage.clone()), &options()).expect(&context);
+            let repo = open(storage.clone());
+            read(&repo, &new, FEW).expect(&context);
+            read(&repo, &again, OLD).expect(&context);
+            assert_eq!(repo.snapshots().unwrap().snapshots.len(), 2, "{context}");
+            assert_clean(storage.clone(), &context);
+            assert!(packs(&storage) <= left + 4, "{context}: nothing is left behind");
+            assert_eq!(count(&storage, Folder::Sessions), 0, "{context}");
+        }
+    }
+}
+
+/// Ten million chunks: `cargo test --release ten_million -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes and 2 GB of disk"]
+fn ten_million_chunks_take_less_than_a_gibibyte() {
+    let (count, folder) = (10_000_000, tempfile::tempdir().unwrap());
+    let root = folder.path().join("repository");
+    let storage = std::sync::Arc::new(crate::storage::LocalStorage::create(&root).unwrap());
+    let init = crate::repo::InitOptions::default();
+    Repository::init(&*storage, None, "", init).unwrap();
+    let open = || {
+        let options = crate::repo::OpenOptions {
+            cache: Some(folder.path().join("cache")),
+            block_cache_bytes: 128 << 20,
+            session_timeout: SESSION_TIMEOUT,
+        };
+        Repository::open(storage.clone(), None, &options).unwrap()
+    };
+    let repo = open();
+    large(&repo, count);
+    drop(repo);
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (before, started) = (memory("VmRSS"), Instant::now());
+    let plan = plan(&open(), &options(), &AtomicBool::new(false)).unwrap();
+    let took = started.elapsed();
+    let peak = memory("VmHWM");
+    assert_eq!(plan.marks.records.len() / count, 1);
+    println!(
+        "{count} chunks: planned in {took:?}, peak {} MiB, before {} MiB",
+        peak >> 10,
+        before >> 10
+    );
+    assert!(peak < 1 << 20, "{peak} KiB");
+}
+
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}
