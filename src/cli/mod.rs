@@ -19,6 +19,7 @@ mod ls;
 mod man;
 mod mount;
 mod output;
+mod parity;
 mod priority;
 mod progress;
 mod restore;
@@ -73,6 +74,7 @@ enum Command {
     Cat(cat::Cat),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Parity(parity::Parity),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -131,6 +133,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Verify(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
+        Command::Parity(command) => command.run(cx),
         Command::Key(command) => command.run(cx),
         Command::Completions(command) => command.run(cx),
         Command::Man(command) => command.run(cx),

@@ -9,6 +9,7 @@ pub mod find;
 pub mod ingest;
 pub mod ls;
 mod pages;
+pub mod parity;
 pub mod path;
 pub mod restore;
 pub mod stats;

@@ -14,11 +14,14 @@ mod counters;
 mod diff;
 mod directory;
 mod error;
+mod heal;
 mod index;
 mod keys;
 mod pack;
 mod pages;
+mod parity;
 mod session;
+mod settings;
 mod snapshots;
 mod stored;
 mod trees;
@@ -43,6 +46,7 @@ pub use diff::{
 };
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
+pub use heal::HealedPack;
 pub use keys::{KdfCost, Secret, SlotInfo};
 pub use pack::BlockDraft;
 pub use pages::PageWriter;
@@ -66,6 +70,7 @@ use chunks::ChunkReader;
 use content::ContentReader;
 use counters::{CountedStorage, Counters};
 use error::InObject;
+use heal::Healer;
 use index::Index;
 use trees::Trees;
 use vault::Vault;
@@ -205,7 +210,8 @@ impl Repository {
         index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
         let ahead = Arc::new(Ahead::new());
-        let chunks = ChunkReader { storage, vault, index, cache, ahead, counters };
+        let healer = Arc::new(Healer::new(Arc::clone(&storage), config.repository));
+        let chunks = ChunkReader { storage, vault, index, cache, ahead, counters, healer };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
         Ok(Self { config, chunks, trees, content })
     }

@@ -73,6 +73,8 @@ pub struct Session<'r> {
     /// Whether there are packs that the index does not name: a segment may be lost.
     unindexed_packs: bool,
     failed: AtomicBool,
+    /// Parity of each pack, in thousandths of its bytes.
+    parity_permille: u16,
     /// Whether a thread merges index segments.
     merging: AtomicBool,
     added_chunks: AtomicU64,
@@ -96,6 +98,7 @@ impl<'r> Session<'r> {
             broken: HashSet::new(),
             unindexed_packs: false,
             failed: AtomicBool::new(false),
+            parity_permille: repo.parity_permille()?,
             merging: AtomicBool::new(false),
             added_chunks: AtomicU64::new(0),
             added_plain: AtomicU64::new(0),
@@ -139,7 +142,8 @@ impl<'r> Session<'r> {
         let mut missing = repo.index().packs();
         let named = missing.iter().filter(|pack| there.contains_key(&pack.id)).count();
         let unindexed_packs = named < there.len();
-        missing.retain(|pack| there.get(&pack.id) != Some(&pack.stored_len));
+        missing
+            .retain(|pack| there.get(&pack.id) != Some(&pack.stored_len) && !repo.heals_to(pack));
         for pack in &missing {
             let object = ObjectKey::Pack(pack.kind, pack.id).to_string();
             if first_said(&object) {
@@ -348,7 +352,13 @@ impl<'r> Session<'r> {
         let mut pack = builder.finish();
         let object = ObjectKey::Pack(pack.info.kind, pack.info.id);
         self.repo.storage().put_new(&object, &pack.bytes)?;
-        self.added_stored.fetch_add(pack.info.stored_len, Ordering::Relaxed);
+        let mut added = pack.info.stored_len;
+        if self.parity_permille > 0 {
+            // Before any segment names the pack: who relies on it finds it protected.
+            let (kind, id) = (pack.info.kind, pack.info.id);
+            added += self.repo.put_parity(kind, id, &pack.bytes, self.parity_permille)?;
+        }
+        self.added_stored.fetch_add(added, Ordering::Relaxed);
         pack.bytes = Vec::new();
         drop(permit);
         let ready = {

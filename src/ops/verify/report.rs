@@ -25,6 +25,16 @@ pub struct Damaged {
     pub what: String,
 }
 
+/// A pack that was damaged and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Healed {
+    /// The pack's name.
+    pub object: String,
+    /// Whether it was written anew; else only its parity keeps it readable, and it counts as
+    /// damaged.
+    pub stored: bool,
+}
+
 /// A path of a snapshot that cannot be read whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Affected {
@@ -65,6 +75,10 @@ pub struct VerifyReport {
     pub strangers_count: u64,
     /// The first 100 of them.
     pub strangers: Vec<String>,
+    /// Packs without parity, where it is on; no damage.
+    pub unprotected: u64,
+    /// Packs that were healed from their parity.
+    pub healed: Vec<Healed>,
     /// What is damaged or missing.
     pub damaged_count: u64,
     /// Whether packs are among that: what they held can be stored again from its sources.
