@@ -164,7 +164,7 @@ impl<'a> Parity<'a> {
     /// # Errors
     /// Where no head and list hold together; a later format is told as such.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let last = bytes.len().checked_sub(HEAD_LEN).unwrap_or_default();
+        let last = bytes.len().saturating_sub(HEAD_LEN);
         let mut failure = Malformed::at(bytes.len(), "parity is cut short");
         for at in [0, last] {
             let Some(head) = bytes.get(at..at + HEAD_LEN) else { continue };

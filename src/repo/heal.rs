@@ -153,7 +153,7 @@ impl Healer {
         let Some(parity) = parity else { return Err("it has no parity".into()) };
         let of = ParityOf { kind, repository: self.repository, pack };
         let rebuilt = rebuild(of, bytes, &parity).map_err(|err| {
-            if first_said(&format!("{object} beyond parity")) {
+            if write && first_said(&format!("{object} beyond parity")) {
                 tracing::error!("{object} is damaged beyond what its parity heals: {err}");
             }
             err.to_string()

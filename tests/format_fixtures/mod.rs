@@ -114,7 +114,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
 
 /// What the sample of parity protects: no pack, which matters to nobody.
 pub fn protected() -> (ParityOf, Vec<u8>) {
-    let bytes: Vec<u8> = (0..1000_u32).map(|n| (n * n >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..1000_u32).map(|n| ((n * n) >> 3) as u8).collect();
     let pack = PackId(*blake3::hash(&bytes).as_bytes());
     (ParityOf { kind: PackKind::Data, repository: REPOSITORY, pack }, bytes)
 }
