@@ -162,7 +162,7 @@ impl Forged {
 }
 
 fn verified(repo: &Repository, read_data: bool) -> VerifyReport {
-    let options = VerifyOptions { read_data, threads: 2 };
+    let options = VerifyOptions { read_data, threads: 2, no_heal: false };
     verify::run(repo, options, &Silent, &AtomicBool::new(false)).unwrap()
 }
 
@@ -345,6 +345,9 @@ impl Storage for Meeting {
     }
     fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
         self.inner.put_new(key, bytes)
+    }
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.inner.replace_damaged(key, bytes)
     }
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         self.inner.get(key, max)

@@ -58,6 +58,10 @@ impl Storage for Troubled {
         self.inner.put_new(key, bytes)
     }
 
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.inner.replace_damaged(key, bytes)
+    }
+
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         self.inner.get(key, max)
     }

@@ -145,6 +145,9 @@ _icecore() {
             icecore__subcmd__help__subcmd__key,remove)
                 cmd="icecore__subcmd__help__subcmd__key__subcmd__remove"
                 ;;
+            icecore__subcmd__help__subcmd__repair,packs)
+                cmd="icecore__subcmd__help__subcmd__repair__subcmd__packs"
+                ;;
             icecore__subcmd__key,add)
                 cmd="icecore__subcmd__key__subcmd__add"
                 ;;
@@ -174,6 +177,18 @@ _icecore() {
                 ;;
             icecore__subcmd__key__subcmd__help,remove)
                 cmd="icecore__subcmd__key__subcmd__help__subcmd__remove"
+                ;;
+            icecore__subcmd__repair,help)
+                cmd="icecore__subcmd__repair__subcmd__help"
+                ;;
+            icecore__subcmd__repair,packs)
+                cmd="icecore__subcmd__repair__subcmd__packs"
+                ;;
+            icecore__subcmd__repair__subcmd__help,help)
+                cmd="icecore__subcmd__repair__subcmd__help__subcmd__help"
+                ;;
+            icecore__subcmd__repair__subcmd__help,packs)
+                cmd="icecore__subcmd__repair__subcmd__help__subcmd__packs"
                 ;;
             *)
                 ;;
@@ -998,7 +1013,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__init)
-            opts="-r -q -v -h --plain --label --chunk-size --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-r -q -v -h --plain --label --chunk-size --parity --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1009,6 +1024,10 @@ _icecore() {
                     return 0
                     ;;
                 --chunk-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parity)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2002,7 +2021,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__verify)
-            opts="-r -q -v -h --read-data --threads --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-r -q -v -h --read-data --threads --no-heal --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

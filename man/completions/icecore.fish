@@ -60,6 +60,7 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the 
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l label -d 'Words that tell the first key from others [default: user@host]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l chunk-size -d 'Average size of the chunks that files are cut into by content, 4K to 4M; each has a quarter of it to four times as much. Cannot be changed later' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l parity -d 'Parity for each pack, in percent of it, 0.1% to 100%: damage up to that share heals by itself. `icecore parity` changes it later' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -404,6 +405,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-heal -d 'Leave damaged packs as they are, also where parity could heal them'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l json -d 'Print the report as JSON; errors too, on standard error'

@@ -1,19 +1,20 @@
 //! `icecore init`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
 use crate::format::Chunking;
-use crate::repo::{InitOptions, RepoError, Repository};
+use crate::repo::{InitOptions, OpenOptions, RepoError, Repository};
 use crate::storage::LocalStorage;
 use crate::units;
 
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
-use super::{key, secrets};
+use super::{key, parity, secrets};
 
 /// Make a repository
 ///
@@ -29,6 +30,7 @@ Examples:
   icecore init /backup
   head -c 32 /dev/urandom > /root/backup.key
   icecore init --key-file /root/backup.key /backup
+  icecore init --parity 5% /backup
   icecore init --plain /backup")]
 pub(crate) struct Init {
     /// Folder of the new repository [default: that of -r]
@@ -47,6 +49,12 @@ pub(crate) struct Init {
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_chunking)]
     #[arg(allow_hyphen_values = true)]
     chunk_size: Chunking,
+
+    /// Parity for each pack, in percent of it, 0.1% to 100%: damage up to that share heals by
+    /// itself. `icecore parity` changes it later
+    #[arg(long, value_name = "SHARE", value_parser = parity::parse_share)]
+    #[arg(allow_hyphen_values = true)]
+    parity: Option<u16>,
 }
 
 fn parse_chunking(text: &str) -> Result<Chunking, String> {
@@ -83,6 +91,11 @@ impl Init {
         let options = InitOptions { chunking: self.chunk_size, ..InitOptions::default() };
         let config = Repository::init(&storage, secret.as_ref(), &label, options)?;
         let location = storage.root().display().to_string();
+        if let Some(permille) = self.parity {
+            let repo =
+                Repository::open(Arc::new(storage), secret.as_ref(), &OpenOptions::default())?;
+            repo.set_parity(permille, &key::host())?;
+        }
         let (id, encrypted) = (config.repository, config.encrypted);
         cx.report(
             || json!({ "repository": id, "location": location, "encrypted": encrypted }),

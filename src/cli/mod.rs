@@ -21,10 +21,12 @@ mod ls;
 mod man;
 mod mount;
 mod output;
+mod parity;
 mod priority;
 mod progress;
 mod protect;
 mod prune;
+mod repair;
 mod restore;
 mod secrets;
 mod signals;
@@ -83,6 +85,8 @@ enum Command {
     Unprotect(protect::Unprotect),
     Verify(verify::Verify),
     Prune(prune::Prune),
+    Parity(parity::Parity),
+    Repair(repair::Repair),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -146,6 +150,8 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Prune(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
+        Command::Parity(command) => command.run(cx),
+        Command::Repair(command) => command.run(cx),
         Command::Key(command) => command.run(cx),
         Command::Completions(command) => command.run(cx),
         Command::Man(command) => command.run(cx),

@@ -17,10 +17,12 @@ use super::progress::talk;
 /// No damage hides another: all that is wrong is listed, by object, and what it costs by snapshot
 /// and path. Exit code 4 where anything is.
 ///
+/// A damaged pack that has parity is healed, written anew and told; where that mends all, the exit
+/// code is 0.
+///
 /// An ingest takes the packs that are there for whole. So that it stores again what a damaged one
-/// held, as far as the sources still have it, move the pack's file out of the repository, keep it,
-/// and run `icecore ingest --force` for the same sources. All snapshots use what is stored then;
-/// the pack goes on being named as missing.
+/// held, as far as the sources still have it, run `icecore repair packs`, and then
+/// `icecore ingest --force` for the same sources. All snapshots use what is stored then.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,13 +37,17 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     #[arg(allow_hyphen_values = true)]
     threads: Option<u16>,
+
+    /// Leave damaged packs as they are, also where parity could heal them
+    #[arg(long)]
+    no_heal: bool,
 }
 
 impl Verify {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
         let threads = self.threads.map_or(0, usize::from);
-        let options = VerifyOptions { read_data: self.read_data, threads };
+        let options = VerifyOptions { read_data: self.read_data, threads, no_heal: self.no_heal };
         let bar = cx.bar("verifying");
         let done = verify::run(&repo, options, &bar, cx.interrupt.flag());
         drop(bar);

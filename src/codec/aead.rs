@@ -77,8 +77,8 @@ pub enum Purpose {
     Decision = 10,
     /// A record of the ledger.
     Ledger = 11,
-    /// Parity of a pack.
-    Parity = 12,
+    /// What the owner has set.
+    Settings = 12,
 }
 
 /// The repository's one secret, from which all others are derived. Wiped when dropped.

@@ -8,6 +8,7 @@ pub mod block;
 pub mod chunker;
 pub mod classes;
 pub mod kdf;
+pub mod parity;
 
 pub use aead::{MasterKey, ObjectCipher, Purpose, SubKey, TAG_LEN};
 pub use block::{BlockDecoder, BlockEncoder, Compression, Element};

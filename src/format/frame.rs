@@ -49,11 +49,13 @@ pub enum FrameKind {
     Decision = 11,
     /// A record of verify, replicate or drill.
     Ledger = 12,
+    /// What the owner has set.
+    Settings = 13,
 }
 
 impl FrameKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Config,
         Self::Key,
         Self::Beat,
@@ -66,6 +68,7 @@ impl FrameKind {
         Self::Candidates,
         Self::Decision,
         Self::Ledger,
+        Self::Settings,
     ];
 
     /// The longest payload of this kind.
@@ -80,6 +83,7 @@ impl FrameKind {
             Self::Forgotten | Self::Tagging | Self::Pin => limits::MARK_MAX,
             Self::Candidates | Self::Decision => limits::GENERATION_MAX,
             Self::Ledger => limits::LEDGER_RECORD_MAX,
+            Self::Settings => limits::SETTINGS_MAX,
         }
     }
 }

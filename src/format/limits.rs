@@ -47,6 +47,17 @@ pub const PACK_BLOCKS_MAX: u32 = 1 << 20;
 /// Most chunks of one pack.
 pub const PACK_CHUNKS_MAX: u32 = 1 << 22;
 
+/// Longest shard of parity.
+pub const PARITY_SHARD_MAX: u64 = 1 << 20;
+/// Most original shards of a pack, and most recovery shards.
+pub const PARITY_SHARDS_MAX: u32 = 1 << 15;
+/// Largest parity object: as many recovery shards as originals, and two lists of checksums.
+pub const PARITY_MAX: u64 = PACK_MAX + (4 << 20);
+/// Largest record of settings.
+pub const SETTINGS_MAX: usize = 64 << 10;
+/// Largest share of parity that may be set, in thousandths of the packs.
+pub const PARITY_PERMILLE_MAX: u16 = 1000;
+
 /// Most records of one index segment.
 pub const SEGMENT_RECORDS_MAX: u64 = u32::MAX as u64;
 /// Most packs that one index segment refers to.

@@ -17,6 +17,8 @@ mod malformed;
 mod marks;
 mod object;
 pub mod pack;
+pub mod parity;
+mod settings;
 mod snapshot;
 mod tree;
 pub(crate) mod wire;
@@ -32,6 +34,7 @@ pub use marks::{Forgotten, Pin, Tagging};
 pub use object::{
     ChunkEntry, Contents, Folder, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, checksum16,
 };
+pub use settings::Settings;
 pub use snapshot::{Added, Commit, Snapshot, Source, Trouble};
 pub use tree::{
     Body, ChunkClass, Content, File, HardLink, Kind, Leaf, Node, Owner, PageRef, Time, Totals,

@@ -7,6 +7,7 @@
 //! index/<segment id>          pins/<pin id>/<beat>        ledger/<seconds, 12 digits>-<record id>
 //! gc/<generation>.candidates  gc/<generation>.decision    <generation>: counts from 0, 12 digits
 //! data/<aa>/<pack id>         meta/<aa>/<pack id>         parity/<aa>/<pack id>
+//! settings/<number>           <number>: counts from 0, 12 digits
 //! <aa>: first two hex digits of the id
 //! ```
 //!
@@ -61,6 +62,8 @@ pub enum ObjectKey {
     Decision(u64),
     /// A record of verify, replicate or drill: seconds since 1970 and a random id.
     Ledger(u64, RecordId),
+    /// What the repository's owner has set, numbered from 0; the highest number holds.
+    Settings(u64),
 }
 
 /// Folders of the repository that can be listed.
@@ -90,11 +93,13 @@ pub enum Folder {
     Parity,
     /// `ledger/`
     Ledger,
+    /// `settings/`
+    Settings,
 }
 
 impl Folder {
     /// Every folder, in the order of the format page.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Keys,
         Self::Sessions,
         Self::Snapshots,
@@ -107,6 +112,7 @@ impl Folder {
         Self::Pins,
         Self::Parity,
         Self::Ledger,
+        Self::Settings,
     ];
 
     /// The first part of the names in this folder, without a slash.
@@ -125,6 +131,7 @@ impl Folder {
             Self::Pins => "pins",
             Self::Parity => "parity",
             Self::Ledger => "ledger",
+            Self::Settings => "settings",
         }
     }
 }
@@ -176,6 +183,7 @@ impl fmt::Display for ObjectKey {
             Self::Candidates(generation) => write!(f, "gc/{generation:012}.candidates"),
             Self::Decision(generation) => write!(f, "gc/{generation:012}.decision"),
             Self::Ledger(secs, id) => write!(f, "ledger/{secs:012}-{id}"),
+            Self::Settings(number) => write!(f, "settings/{number:012}"),
         }
     }
 }
@@ -214,6 +222,7 @@ impl ObjectKey {
                 let (secs, id) = rest.split_once('-')?;
                 Self::Ledger(secs.parse().ok()?, RecordId::from_hex(id)?)
             }
+            Some(("settings", number)) => Self::Settings(number.parse().ok()?),
             _ => return None,
         };
         // One name per object: "sessions/…/07" or a pack in the wrong folder is a stranger.
@@ -356,6 +365,7 @@ mod tests {
             ObjectKey::Candidates(0),
             ObjectKey::Decision(u64::MAX),
             ObjectKey::Ledger(1_795_000_000, RecordId([8; 16])),
+            ObjectKey::Settings(3),
         ];
         for key in keys {
             assert_eq!(ObjectKey::parse(&key.to_string()), Some(key), "{key}");

@@ -7,7 +7,7 @@
 //! folder (fsync(2)).
 //!
 //! What must stay true: no final name ever stands for unsynced content; a name that exists is
-//! never replaced; after an error at [`WriteStep::SyncFolder`] the name may or may not survive a
+//! never replaced but by [`replace_with`], in one step; after an error at [`WriteStep::SyncFolder`] the name may or may not survive a
 //! crash, and the caller must assume either.
 //!
 //! Every step is announced to a [`WriteSteps`], so that a test can stop a write where a crash
@@ -93,6 +93,14 @@ impl WriteFailure {
         self.step != WriteStep::SyncFolder && is_full(&self.source)
     }
 
+    /// Whether one may not write there at all, and nothing was changed.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let kind = self.source.kind();
+        self.step == WriteStep::Create
+            && matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Whether the folder itself is missing.
     #[must_use]
     pub fn is_folder_missing(&self) -> bool {
@@ -133,9 +141,30 @@ pub fn write_new_with(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), WriteFailure> {
+    write_with(steps, dir, name, bytes, rename_new)
+}
+
+/// The same in the place of an existing file of that name: who opens it finds the old content or
+/// the new, whole. Owner and mode are the writer's and 0600.
+pub fn replace_with(
+    steps: &dyn WriteSteps,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), WriteFailure> {
+    write_with(steps, dir, name, bytes, |from, to| fs::rename(from, to))
+}
+
+fn write_with(
+    steps: &dyn WriteSteps,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<(), WriteFailure> {
     let fail = |source| WriteFailure { step: WriteStep::Create, source, stopped: false };
     let temporary = dir.join(temporary_name().map_err(fail)?);
-    let published = publish(steps, &temporary, &dir.join(name), bytes);
+    let published = publish(steps, &temporary, &dir.join(name), bytes, rename);
     if let Err(failure) = &published
         && !failure.stopped
         && !matches!(failure.step, WriteStep::Create | WriteStep::SyncFolder)
@@ -160,6 +189,7 @@ fn publish(
     temporary: &Path,
     to: &Path,
     bytes: &[u8],
+    rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
 ) -> Result<(), WriteFailure> {
     let file = step(steps, WriteStep::Create, || {
         File::options().write(true).create_new(true).mode(FILE_MODE).open(temporary)
@@ -167,7 +197,7 @@ fn publish(
     step(steps, WriteStep::Write, || direct::write_all(&file, bytes))?;
     step(steps, WriteStep::SyncFile, || file.sync_all())?;
     drop(file);
-    step(steps, WriteStep::Rename, || rename_new(temporary, to))
+    step(steps, WriteStep::Rename, || rename(temporary, to))
 }
 
 /// Renames without ever replacing.

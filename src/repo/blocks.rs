@@ -233,6 +233,11 @@ impl BlockCache {
         Some(Claim { cache: self, key, slot, filled: false })
     }
 
+    /// Drops a block whose bytes turned out wrong: who asks next has it made anew.
+    pub(super) fn forget(&self, key: &BlockKey) {
+        self.shard(key).remove(key);
+    }
+
     /// Whether the block is there, or is being made.
     pub(super) fn has(&self, key: &BlockKey) -> bool {
         self.shard(key).has(key)

@@ -2,7 +2,8 @@
 //!
 //! Blocks are read whole, opened and decoded into a cache ([`BlockCache`]), so that neighbours of
 //! a chunk come for free. Each chunk is checked against its id the first time it is taken from a
-//! decoded block.
+//! decoded block. Where a block of a pack turns out wrong, the pack is healed
+//! ([`Healer`]) and the block taken from its right bytes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use super::ahead::Ahead;
 use super::blocks::{Block, BlockCache, BlockKey, Chunk, ChunkDefect};
 use super::counters::Counters;
 use super::error::{RepoError, Result};
+use super::heal::Healer;
 use super::index::Index;
 use super::pack::{OpenedBlock, block_name};
 use super::vault::Vault;
@@ -39,6 +41,7 @@ pub(crate) struct ChunkReader {
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) ahead: Arc<Ahead>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) healer: Arc<Healer>,
 }
 
 impl ChunkReader {
@@ -113,8 +116,23 @@ impl ChunkReader {
         self.cache.get(Self::key(place), || {
             let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
             let (offset, len) = (place.block_offset.into(), place.block_len as usize);
-            self.decode_block(place, self.storage.read_at(&object, offset, len)?)
+            let stored = self.storage.read_at(&object, offset, len).map_err(RepoError::from);
+            match stored.and_then(|stored| self.decode_block(place, stored)) {
+                // What is wrong lies in another pack, which could not be healed.
+                Err(err @ RepoError::Base { .. }) => Err(err),
+                Err(err) => self.healed_block(place).unwrap_or(Err(err)),
+                decoded => decoded,
+            }
         })
+    }
+
+    /// A block in which something is wrong, decoded from the right bytes of its pack; `None` where
+    /// nobody can tell them.
+    fn healed_block(&self, place: &Place) -> Option<Result<Vec<u8>>> {
+        let healed = self.healer.heal(place.pack.kind, place.pack.id).ok()?;
+        let start = place.block_offset as usize;
+        let stored = healed.bytes.get(start..start.checked_add(place.block_len as usize)?)?;
+        Some(self.decode_block(place, stored.to_vec()))
     }
 
     /// Plain bytes of the block that a place names.
@@ -122,12 +140,23 @@ impl ChunkReader {
         Ok(self.block(place)?.len() as u64)
     }
 
-    fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+    /// The verified bytes of a chunk out of one place.
+    pub(crate) fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
         self.counters.chunk();
         let block = self.block(place)?;
         if block.is_first_use() {
             self.ahead.used(place);
         }
+        self.chunk_of(id, place, &block).or_else(|err| {
+            let Some(plain) = self.healed_block(place) else { return Err(err) };
+            let key = Self::key(place);
+            self.cache.forget(&key);
+            self.chunk_of(id, place, &self.cache.get(key, || plain)?)
+        })
+    }
+
+    /// The chunk that a place names, out of the place's block.
+    fn chunk_of(&self, id: &ChunkId, place: &Place, block: &Arc<Block>) -> Result<Chunk> {
         let id_of = |plain: &[u8]| self.vault.id(place.pack.kind, plain);
         block.chunk(id, place.chunk_offset, place.chunk_len, id_of).map_err(|defect| {
             let what = match defect {

@@ -95,6 +95,10 @@ impl Storage for CountedStorage {
         self.inner.put_new(key, bytes)
     }
 
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.inner.replace_damaged(key, bytes)
+    }
+
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         self.counters.read(self.inner.get(key, max))
     }

@@ -85,6 +85,8 @@ pub struct Session<'r> {
     /// Blocks that cannot be read since a base of theirs is gone.
     broken: HashSet<(PackId, u32)>,
     failed: AtomicBool,
+    /// Parity of each pack, in thousandths of its bytes.
+    parity_permille: u16,
     /// Whether a thread merges index segments.
     merging: AtomicBool,
     added_chunks: AtomicU64,
@@ -107,6 +109,7 @@ impl<'r> Session<'r> {
             unreliable: Unreliable::default(),
             broken: HashSet::new(),
             failed: AtomicBool::new(false),
+            parity_permille: repo.parity_permille()?,
             merging: AtomicBool::new(false),
             added_chunks: AtomicU64::new(0),
             added_plain: AtomicU64::new(0),
@@ -132,6 +135,15 @@ impl<'r> Session<'r> {
     #[must_use]
     pub fn with_packs_in_memory(mut self, count: usize) -> Self {
         self.packs = Permits::new(count.max(3));
+        self
+    }
+
+    /// Relies on nothing in these packs either, as if they were not there.
+    #[must_use]
+    pub fn without(mut self, packs: impl IntoIterator<Item = PackId>) -> Self {
+        self.unreliable.packs.extend(packs);
+        self.unreliable.is_named = true;
+        self.broken = self.repo.index().broken_blocks(|place| self.is_there(place));
         self
     }
 
@@ -162,7 +174,9 @@ impl<'r> Session<'r> {
         let named = indexed.iter().filter(|pack| there.contains_key(&pack.id)).count();
         unreliable.has_unindexed = named < there.len();
         for pack in indexed {
-            if there.get(&pack.id) == Some(&pack.stored_len) {
+            let banned = unreliable.packs.contains(&pack.id);
+            let whole = there.get(&pack.id) == Some(&pack.stored_len);
+            if !banned && (whole || self.repo.heals_to(&pack)) {
                 continue;
             }
             let object = ObjectKey::Pack(pack.kind, pack.id).to_string();
@@ -383,7 +397,13 @@ impl<'r> Session<'r> {
         let mut pack = builder.finish();
         let object = ObjectKey::Pack(pack.info.kind, pack.info.id);
         self.repo.storage().put_new(&object, &pack.bytes)?;
-        self.added_stored.fetch_add(pack.info.stored_len, Ordering::Relaxed);
+        let mut added = pack.info.stored_len;
+        if self.parity_permille > 0 {
+            // Before any segment names the pack: who relies on it finds it protected.
+            let (kind, id) = (pack.info.kind, pack.info.id);
+            added += self.repo.put_parity(kind, id, &pack.bytes, self.parity_permille)?;
+        }
+        self.added_stored.fetch_add(added, Ordering::Relaxed);
         pack.bytes = Vec::new();
         drop(permit);
         let ready = {

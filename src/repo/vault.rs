@@ -211,6 +211,7 @@ fn purpose(kind: FrameKind) -> Purpose {
         FrameKind::Candidates => Purpose::Candidates,
         FrameKind::Decision => Purpose::Decision,
         FrameKind::Ledger => Purpose::Ledger,
+        FrameKind::Settings => Purpose::Settings,
         _ => Purpose::Snapshot,
     }
 }

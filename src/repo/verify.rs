@@ -123,6 +123,21 @@ impl Repository {
         Ok(())
     }
 
+    /// Checks a pack as stored, with `read_data` every byte of it. Where something is wrong it is
+    /// healed, if it can be, and checked again.
+    pub fn check_and_heal(&self, pack: &StoredPack, read_data: bool) -> PackCheck {
+        let check = |pack: &StoredPack| match read_data {
+            true => self.check_pack_data(pack),
+            false => self.check_pack(pack),
+        };
+        let found = check(pack);
+        if found.errors.is_empty() || self.heal_pack(pack.kind, pack.id) != Ok(true) {
+            return found;
+        }
+        let len = self.storage().len(&ObjectKey::Pack(pack.kind, pack.id));
+        check(&StoredPack { len: len.unwrap_or(pack.len), ..*pack })
+    }
+
     /// Checks a pack's header, trailer and footer, and that what the index says of the pack is what
     /// its footer says.
     pub fn check_pack(&self, pack: &StoredPack) -> PackCheck {

@@ -7,7 +7,9 @@
 pub mod forget;
 pub mod ingest;
 pub mod json;
+pub mod parity;
 pub mod prune;
+pub mod repair;
 pub mod restore;
 pub mod text;
 pub mod verify;

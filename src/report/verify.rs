@@ -53,8 +53,15 @@ pub fn text(report: &VerifyReport) -> String {
     let some = |amount: u64| if amount == 0 { String::new() } else { number(amount) };
     let read = if report.read_data { "every stored byte" } else { "the structure" };
     let verdict = match report.is_clean() {
+        true if report.healed.iter().any(|it| it.stored) => {
+            format!("all good now: {read} was checked, damage was healed")
+        }
         true => format!("all good: {read} was checked"),
         false => format!("damage was found, {read} was checked"),
+    };
+    let unprotected = match report.unprotected {
+        0 => String::new(),
+        packs => format!("{}; `icecore parity --build`", text::count(packs, "pack")),
     };
     let strangers = match report.strangers.as_slice() {
         [] => String::new(),
@@ -84,6 +91,8 @@ pub fn text(report: &VerifyReport) -> String {
                 units::size(report.pack_bytes)
             ),
         ),
+        ("healed", some(report.healed.iter().filter(|it| it.stored).count() as u64)),
+        ("without parity", unprotected),
         ("not indexed", some(report.unindexed_chunks)),
         ("strangers", strangers),
         ("took", text::duration(Duration::from_millis(report.duration_ms))),

@@ -7,6 +7,7 @@ use crate::format::{Folder, KeyId, ObjectKey, PackId, PackKind, SegmentId, Snaps
 pub(crate) fn check(storage: &dyn Storage) {
     objects_are_written_once(storage);
     reads_are_exact(storage);
+    damaged_objects_are_replaced(storage);
     listings_are_sorted_and_complete(storage);
     for key in keys() {
         storage.delete(&key).unwrap();
@@ -45,6 +46,21 @@ fn objects_are_written_once(storage: &dyn Storage) {
         assert_eq!(storage.get(&key, 999).unwrap(), content.as_bytes());
         assert_eq!(storage.len(&key).unwrap(), content.len() as u64);
     }
+}
+
+fn damaged_objects_are_replaced(storage: &dyn Storage) {
+    let key = ObjectKey::Pack(PackKind::Data, PackId([4; 32]));
+    let content = storage.get(&key, 999).unwrap();
+    assert_eq!(storage.read_at(&key, 0, 2).unwrap(), b"da");
+    storage.replace_damaged(&key, b"other").unwrap();
+    assert_eq!(storage.read_at(&key, 0, 5).unwrap(), b"other");
+    assert_eq!(storage.len(&key).unwrap(), 5);
+    storage.replace_damaged(&key, &content).unwrap();
+    assert_eq!(storage.get(&key, 999).unwrap(), content);
+    assert_eq!(storage.read_at(&key, 0, 2).unwrap(), b"da");
+    let absent = ObjectKey::Pack(PackKind::Data, PackId([9; 32]));
+    assert!(storage.replace_damaged(&absent, b"x").unwrap_err().is_not_found());
+    assert!(storage.len(&absent).unwrap_err().is_not_found());
 }
 
 fn reads_are_exact(storage: &dyn Storage) {

@@ -31,7 +31,7 @@ pub enum When {
     /// It happens, and its answer is lost.
     After,
     /// A new object stands with the first half of its bytes: what a storage without atomic
-    /// publication leaves. A deletion does not happen.
+    /// publication leaves. A deletion does not happen, nor does a replacement: that one is atomic.
     Torn,
 }
 
@@ -43,7 +43,7 @@ impl When {
 /// Where a storage is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CutPoint {
-    /// Which write step: puts and deletions, counted from 0.
+    /// Which write step: puts, replacements and deletions, counted from 0.
     pub step: u64,
     /// What becomes of that step.
     pub when: When,
@@ -153,6 +153,17 @@ impl<S: Storage> Storage for FaultStorage<S> {
             When::Torn => self.inner.put_new(key, bytes.get(..bytes.len() / 2).unwrap_or_default()),
         };
         Err(self.injected("write", key))
+    }
+
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        match self.write_step("replace", key)? {
+            Way::Through => return self.inner.replace_damaged(key, bytes),
+            Way::Cut(When::After) => {
+                let _ = self.inner.replace_damaged(key, bytes);
+            }
+            Way::Cut(When::Before | When::Torn) => {}
+        }
+        Err(self.injected("replace", key))
     }
 
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {

@@ -87,6 +87,11 @@ impl<S: Storage> Storage for LimitedStorage<S> {
         self.inner.put_new(key, bytes)
     }
 
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.upload.wait(bytes.len() as u64);
+        self.inner.replace_damaged(key, bytes)
+    }
+
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         let bytes = self.inner.get(key, max)?;
         self.download.wait(bytes.len() as u64);

@@ -290,8 +290,30 @@ impl Storage for LocalStorage {
         self.put_in_folder(folder, name, bytes).map_err(|failure| self.write_error(key, failure))
     }
 
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.refuse_if_poisoned()?;
+        // Behind links: packs may have been moved to another disk.
+        let path = fs::canonicalize(self.path(key));
+        let path = path.map_err(|err| self.object_error("replace", key, err))?;
+        let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+        let (Some(folder), Some(name)) = (folder, name) else {
+            return Err(StorageError::NotFound { object: *key });
+        };
+        let replaced = fsutil::replace_with(&*self.steps, folder, name, bytes);
+        // Whoever has the old file open reads the new one from now on.
+        let open = lock(&self.packs).pop(key);
+        drop(open);
+        replaced.map_err(|failure| match failure.is_refused() {
+            true => self.io("replace", key, failure.source),
+            false => self.write_error(key, failure),
+        })
+    }
+
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         let open = self.open_object(key)?;
+        // Whoever wants all of a pack doubts what was read of it: it may have been replaced.
+        let old = lock(&self.packs).pop(key);
+        drop(old);
         let too_long = StorageError::TooLong { object: *key, len: open.len, max };
         match usize::try_from(open.len) {
             Ok(len) if open.len <= max => self.read_range(key, &open, 0, len),
@@ -324,7 +346,8 @@ impl Storage for LocalStorage {
             | Folder::Forgotten
             | Folder::Index
             | Folder::Gc
-            | Folder::Ledger => 0,
+            | Folder::Ledger
+            | Folder::Settings => 0,
         };
         let mut listed = Vec::new();
         walk(&self.root, folder.name(), depth, &mut |name, entry| {

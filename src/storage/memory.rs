@@ -84,6 +84,16 @@ impl Storage for MemoryStorage {
         }
     }
 
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        match self.write().get_mut(key) {
+            Some(there) => {
+                *there = Arc::new(bytes.to_vec());
+                Ok(())
+            }
+            None => Err(StorageError::NotFound { object: *key }),
+        }
+    }
+
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
         let bytes = self.object(key)?;
         let len = bytes.len() as u64;

@@ -1,8 +1,10 @@
 //! Where objects live: one small blocking trait over object names.
 //!
 //! Objects are written once, whole, create-only, under a name never used again; nothing is edited
-//! in place. That one rule is what every protocol above relies on. Parsing and trust are not this
-//! layer's business: it moves bytes and names failures.
+//! in place. That one rule is what every protocol above relies on. The one exception keeps it in
+//! spirit: a damaged object may be replaced by the very bytes that its name promises
+//! ([`Storage::replace_damaged`]). Parsing and trust are not this layer's business: it moves bytes
+//! and names failures.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -143,6 +145,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Writes a new object, durable when this returns. Never replaces: `AlreadyExists`.
     fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError>;
 
+    /// Puts bytes in the place of a damaged object, durable when this returns: whoever reads gets
+    /// the old ones or the new ones, whole. `NotFound` where there is no object of that name.
+    ///
+    /// The caller has proved that `bytes` are those which the name promises: only objects whose id
+    /// is the hash of their bytes may be replaced, so that all who do it write the same. That an
+    /// object cannot be written here, for lack of rights or since the medium is read-only, ends
+    /// nothing: later writes are tried.
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError>;
+
     /// Reads a whole object of at most `max` bytes; a longer one is `TooLong`, unread.
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError>;
 
@@ -172,6 +183,10 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
         (**self).put_new(key, bytes)
+    }
+
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        (**self).replace_damaged(key, bytes)
     }
 
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {

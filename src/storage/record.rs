@@ -12,6 +12,8 @@ use crate::format::{Folder, ObjectKey};
 pub enum Operation {
     /// `put_new` of `len` bytes.
     Put(ObjectKey, u64),
+    /// `replace_damaged` with `len` bytes.
+    Replace(ObjectKey, u64),
     /// `get` of at most `max` bytes.
     Get(ObjectKey, u64),
     /// `read_at`.
@@ -37,6 +39,7 @@ impl Operation {
     pub const fn key(&self) -> Option<ObjectKey> {
         match *self {
             Self::Put(key, _)
+            | Self::Replace(key, _)
             | Self::Get(key, _)
             | Self::ReadAt { key, .. }
             | Self::Len(key)
@@ -98,6 +101,11 @@ impl<S: Storage> Storage for RecordStorage<S> {
     fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
         self.log().push(Operation::Put(*key, bytes.len() as u64));
         self.inner.put_new(key, bytes)
+    }
+
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.log().push(Operation::Replace(*key, bytes.len() as u64));
+        self.inner.replace_damaged(key, bytes)
     }
 
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {

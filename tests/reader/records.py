@@ -39,6 +39,9 @@ class Cursor:
     def u8(self):
         return self._number("<B")
 
+    def u16(self):
+        return self._number("<H")
+
     def u32(self):
         return self._number("<I")
 
@@ -184,6 +187,18 @@ def generation(c):
     for named in (value["packs"], value["snapshots"]):
         need(len(named) <= 1 << 20, "too many objects")
         need(all(a < b for a, b in zip(named, named[1:])), "objects out of order")
+    return value
+
+
+def settings(c):
+    value = {
+        "repository": c.id16(),
+        "number": c.u64(),
+        "at": time(c),
+        "host": c.string(),
+        "parity": c.u16(),
+    }
+    need(value["parity"] <= 1000, "parity above 1000")
     return value
 
 

@@ -8,8 +8,9 @@
 //!
 //! What must stay true: no damage hides another. Whatever is wrong is listed and the check goes
 //! on; only a medium that cannot be listed at all, and the user, end it early. Damage is listed by
-//! object, and what it costs by snapshot and path.
+//! object, and what it costs by snapshot and path. What parity heals is told apart from damage.
 
+mod parity;
 mod report;
 mod trees;
 
@@ -29,7 +30,7 @@ use super::{OpError, Result};
 
 use trees::{Stored, Suspects, TreeCheck};
 
-pub use report::{Affected, Damaged, VerifyReport};
+pub use report::{Affected, Damaged, Healed, VerifyReport};
 
 /// Packs waiting for a worker.
 const QUEUE: usize = 64;
@@ -41,6 +42,8 @@ pub struct VerifyOptions {
     pub read_data: bool,
     /// Workers, each with one pack in memory when data is read; 0 is one per processor.
     pub threads: usize,
+    /// Leave damaged packs as they are, also where parity could heal them.
+    pub no_heal: bool,
 }
 
 /// Verifies a repository.
@@ -55,10 +58,17 @@ pub fn run(
 ) -> Result<VerifyReport> {
     let started = Instant::now();
     let mut report = VerifyReport { read_data: options.read_data, ..Default::default() };
+    repo.set_healing(!options.no_heal);
     small_objects(repo, &mut report)?;
-    let packs = packs(repo, &mut report)?;
-    segments(repo, &packs, &mut report, interrupted)?;
+    parity::settings(repo, &mut report)?;
+    let mut packs = packs(repo, &mut report)?;
+    // Healing first: a pack that was cut has its length again when the index is held against it.
     let suspects = check_packs(repo, options, &packs, &mut report, progress, interrupted)?;
+    if !repo.healed_packs().is_empty() {
+        packs = self::packs(repo, &mut VerifyReport::default())?;
+    }
+    segments(repo, &packs, &mut report, interrupted)?;
+    parity::objects(repo, &packs, options.read_data, &mut report, interrupted)?;
     let stored =
         Stored { packs: packs.into_iter().map(|pack| (pack.id, pack)).collect(), suspects };
     let list = repo.snapshots()?;
@@ -71,6 +81,7 @@ pub fn run(
     for snapshot in list.snapshots.iter().rev() {
         trees.snapshot(snapshot)?;
     }
+    parity::healed(repo, &mut report);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
 }
@@ -99,6 +110,7 @@ fn small_objects(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
         Folder::Tags,
         Folder::Index,
         Folder::Gc,
+        Folder::Settings,
     ];
     for folder in folders {
         for listed in repo.storage().list(folder).map_err(RepoError::from)? {
@@ -168,10 +180,7 @@ fn check_packs(
     let (sender, receiver) = crossbeam_channel::bounded::<StoredPack>(QUEUE);
     let work = |receiver: Receiver<StoredPack>| {
         for pack in receiver {
-            let check = match options.read_data {
-                true => repo.check_pack_data(&pack),
-                false => repo.check_pack(&pack),
-            };
+            let check = repo.check_and_heal(&pack, options.read_data);
             progress.done(0, if options.read_data { pack.len } else { 0 });
             // Whole between any two statements, so a panic elsewhere spoils nothing.
             let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,10 @@
 //! What a verification found.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use crate::format::{ObjectKey, SnapshotId};
+use crate::format::{ObjectKey, SnapshotId, limits};
 use crate::ops::path::escaped;
 use crate::repo::{PACK_MISSING, RepoError};
 use crate::storage::StorageError;
@@ -23,6 +23,16 @@ pub struct Damaged {
     pub object: String,
     /// What is wrong.
     pub what: String,
+}
+
+/// A pack that was damaged and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Healed {
+    /// The pack's name.
+    pub object: String,
+    /// Whether it was written anew; else only its parity keeps it readable, and it counts as
+    /// damaged.
+    pub stored: bool,
 }
 
 /// A path of a snapshot that cannot be read whole.
@@ -65,6 +75,10 @@ pub struct VerifyReport {
     pub strangers_count: u64,
     /// The first 100 of them.
     pub strangers: Vec<String>,
+    /// Packs without parity, where it is on; no damage.
+    pub unprotected: u64,
+    /// Packs that were healed from their parity.
+    pub healed: Vec<Healed>,
     /// What is damaged or missing.
     pub damaged_count: u64,
     /// Whether packs are among that: what they held can be stored again from its sources.
@@ -76,6 +90,9 @@ pub struct VerifyReport {
     pub affected_count: u64,
     /// The first 100 of them.
     pub affected: Vec<Affected>,
+    /// The paths themselves, raw, the first 1000 of each snapshot.
+    #[serde(skip)]
+    pub lost: BTreeMap<SnapshotId, Vec<Vec<u8>>>,
     /// Wall time.
     pub duration_ms: u64,
     #[serde(skip)]
@@ -117,6 +134,10 @@ impl VerifyReport {
 
     pub(super) fn affect(&mut self, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
         self.affected_count += 1;
+        let lost = self.lost.entry(snapshot).or_default();
+        if lost.len() < limits::TROUBLES_MAX {
+            lost.push(path.to_vec());
+        }
         if self.affected.len() < AFFECTED_LISTED {
             let (path, what) = (escaped(path), err.to_string());
             self.affected.push(Affected { snapshot, path, what });
