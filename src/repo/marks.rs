@@ -252,7 +252,7 @@ impl Repository {
             if sound && after == before {
                 return Ok(false);
             }
-            match self.put_tagging(snapshot.id, number, after, by) {
+            match self.put_tagging(snapshot.id, number, &after, by) {
                 Err(RepoError::Storage(err))
                     if err.is_already_exists() && tries.next().is_some() =>
                 {
@@ -260,7 +260,9 @@ impl Repository {
                 }
                 put => {
                     put?;
-                    marks.refresh(self)?;
+                    let TagState { tags, protected } = after;
+                    let written = Tags { number, tags: Some(tags), protected, damage: None };
+                    marks.tags.insert(snapshot.id, written);
                     return Ok(true);
                 }
             }
@@ -271,7 +273,7 @@ impl Repository {
         &self,
         snapshot: SnapshotId,
         number: u64,
-        state: TagState,
+        state: &TagState,
         by: &Marker,
     ) -> Result<()> {
         let (count, max) = (state.tags.len(), limits::TAGS_MAX);
@@ -279,7 +281,7 @@ impl Repository {
             return Err(RepoError::TooManyTags { snapshot, count, max });
         }
         let object = ObjectKey::Tags(snapshot, number);
-        let TagState { tags, protected } = state;
+        let TagState { tags, protected } = state.clone();
         let repository = self.vault().repository();
         let (at, host) = (by.now, by.host.clone());
         let record = Tagging { repository, snapshot, number, at, host, tags, protected };

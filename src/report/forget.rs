@@ -70,7 +70,10 @@ pub fn plan_text(plan: &ForgetPlan) -> String {
         out.push('\n');
     }
     let (kept, gone) = (plan.kept() as u64, plan.to_forget().count() as u64);
-    let _ = writeln!(out, "keep {}, forget {}", text::count(kept, "snapshot"), text::number(gone));
+    out.push_str(&match kept {
+        0 => format!("forget {}\n", text::count(gone, "snapshot")),
+        _ => format!("keep {}, forget {}\n", text::count(kept, "snapshot"), text::number(gone)),
+    });
     out
 }
 
