@@ -186,6 +186,7 @@ fn forget(repo: &Repository, storage: &dyn Storage, id: SnapshotId) {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "how much it did")]
 fn nothing_is_lost_while_all_write_read_forget_and_prune() {
     let thrash = Thrash::new();
     let started = Instant::now();
