@@ -280,7 +280,12 @@ impl Pruning<'_> {
         let snapshots = self.repo.snapshots()?.snapshots;
         let known: HashSet<_> = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
         let patience = patience(self.options, self.interrupted);
-        for session in self.repo.sessions()?.1 {
+        let (open, ended) = self.repo.sessions()?;
+        for session in open.iter().filter(|session| patience.is_gone(self.repo, session)) {
+            self.repo.evict(session, crate::clock::now(), &self.options.host)?;
+            self.report.evicted += 1;
+        }
+        for session in ended {
             if !known.contains(&session.id) || patience.is_gone(self.repo, &session) {
                 self.repo.delete_beats(&session)?;
             }

@@ -155,7 +155,7 @@ fn a_session_whose_process_is_gone_is_not_waited_for() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     child.wait().unwrap();
     let writer = crate::repo::Writer { host: "here".into(), pid: child.id() };
-    std::mem::drop(crate::repo::Session::begin(&repo, writer, Time::default()).unwrap());
+    drop(crate::repo::Session::begin(&repo, writer, Time::default()).unwrap());
     forget(&repo, old.id);
     let patient = PruneOptions { session_timeout: Duration::from_secs(1 << 20), ..options() };
     assert!(living_sessions(&repo, &patient).unwrap().is_empty());
@@ -269,7 +269,7 @@ fn worn() -> (std::sync::Arc<MemoryStorage>, crate::format::Snapshot) {
     let new = ingest(&repo, FEW, 2).unwrap();
     forget(&repo, old.id);
     // Left by an ingest that was killed.
-    std::mem::forget(begin(&repo).unwrap());
+    drop(begin(&repo).unwrap());
     (storage, new)
 }
 
@@ -315,6 +315,7 @@ fn a_prune_that_is_cut_anywhere_loses_nothing_and_the_next_one_goes_on() {
 /// Ten million chunks: `cargo test --release ten_million -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes and 2 GB of disk"]
+#[expect(clippy::print_stdout, reason = "it measures")]
 fn ten_million_chunks_take_less_than_a_gibibyte() {
     let (count, folder) = (10_000_000, tempfile::tempdir().unwrap());
     let root = folder.path().join("repository");

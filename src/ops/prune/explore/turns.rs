@@ -21,6 +21,9 @@ struct State {
     trace: Vec<String>,
 }
 
+/// Says who goes on, of those who can and what each would do, after who went last.
+pub(super) type Choose<'a> = dyn FnMut(&[(usize, String)], Option<usize>) -> usize + 'a;
+
 /// Whose turn it is.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -52,12 +55,8 @@ impl Turns {
         self.changed.notify_all();
     }
 
-    /// Gives turns until all have ended. `choose` gets who can go on, what each would do, and who
-    /// went last. Returns what was done.
-    pub(super) fn give(
-        &self,
-        choose: &mut dyn FnMut(&[(usize, String)], Option<usize>) -> usize,
-    ) -> Vec<String> {
+    /// Gives turns until all have ended. Returns what was done.
+    pub(super) fn give(&self, choose: &mut Choose<'_>) -> Vec<String> {
         let mut last = None;
         loop {
             let mut state = lock(&self.state);
