@@ -33,6 +33,10 @@
 //! blocks of a pack one after the other finds the next ones decoded ([`repo::NextBlocks`]), and who
 //! reads the small files of a directory finds the others in the kernel's page cache.
 //!
+//! **heal**: where a block of a pack turns out wrong, the pack is rebuilt from `parity/` in memory
+//! (`repo/heal`, [`codec::parity`]), compared with its id, and written anew where that is possible;
+//! [`ops::repair::packs`] does the rest: takes packs from a replica, or empties what nobody has.
+//!
 //! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree.
 //!
 //! # Invariants
@@ -43,6 +47,8 @@
 //! - Nothing is loaded on opening: the index is searched in mapped cache files.
 //! - No lock is held over I/O, except the index's for those who reload it; who wants a block that
 //!   another thread decodes waits for that block only.
+//! - A damaged pack is replaced only by bytes whose BLAKE3 is its name: the one exception to
+//!   "written once", in which all who do it write the same.
 //! - Damage is an error that names the object, on the mount `EIO`; never a panic, never other bytes.
 //!
 //! # Decisions that differ from the first design
@@ -62,6 +68,9 @@
 //!   replaced with what replaces it codes worse than the new bytes, and text moves. Pages of trees
 //!   are told from those that they replace: 500,000 small files of which 2,500 changed cost 6.5 MB
 //!   instead of 41 MB.
+//! - *What may change later lies in `settings/`*, numbered records of which the last holds; the
+//!   config never changes. *Parity has shards of 16 KiB* in large packs: 103 of 2048 may go bad at
+//!   5 %, wherever they lie, and the checksums of all take 0.2 %.
 //! - *A base may also be the file before a new one* of the same extension and about the same size:
 //!   the checkpoint or dump before this one.
 //! - *A thread of the mount polls the device for 100 µs after an answer*, one at a time: waking one

@@ -1,5 +1,6 @@
-//! Damage × kind of object × plain or encrypted: whatever is done to one stored object, reading
-//! gives the right bytes or an error, `verify` names the object, and nothing panics.
+//! Damage × kind of object × plain or encrypted × parity on or off × repair: whatever is done to one
+//! stored object, reading gives the right bytes or an error, `verify` names the object or heals it,
+//! `repair packs` leaves no damaged pack and loses nothing that could be read, and nothing panics.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use icecore::format::{
     ChunkId, Folder, FrameKind, ObjectKey, Seal, SnapshotId, Time, checksum16, frame, pack,
 };
+use icecore::ops::repair::packs::{self, PacksOptions, PacksReport};
 use icecore::ops::verify::{VerifyOptions, VerifyReport, run};
 use icecore::progress::Silent;
 use icecore::repo::{Repository, Session, Writer};
@@ -45,9 +47,16 @@ const KINDS: [&str; 7] = ["config", "keys", "sessions", "snapshots", "index", "m
 
 impl Sample {
     fn new(encrypted: bool, seed: u64) -> Self {
+        Self::with_parity(encrypted, seed, 0)
+    }
+
+    fn with_parity(encrypted: bool, seed: u64, permille: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = LocalStorage::create(&folder.path().join("repo")).unwrap();
         let repo = init(Arc::new(storage), encrypted);
+        if permille > 0 {
+            repo.set_parity(permille, "host").unwrap();
+        }
         let mut trees = Vec::new();
         for time in 1..=2 {
             let text = "compressible ".repeat(20_000).into_bytes();
@@ -106,7 +115,7 @@ impl Sample {
             let (_, tree) = self
                 .trees
                 .iter()
-                .find(|(id, _)| *id == snapshot.id)
+                .find(|(id, _)| *id == snapshot.id || Some(*id) == snapshot.parent)
                 .expect("a stranger's snapshot");
             let errors = read_everything(&repo, Repository::root(snapshot), tree);
             told.errors.extend(errors.iter().map(ToString::to_string));
@@ -258,6 +267,116 @@ fn every_change_to_every_kind_of_object_is_named() {
     for encrypted in [false, true] {
         for kind in KINDS {
             check(kind, encrypted);
+        }
+    }
+}
+
+#[test]
+fn with_parity_every_change_to_a_pack_heals_and_the_pack_is_written_anew() {
+    for encrypted in [false, true] {
+        let sample = Sample::with_parity(encrypted, 1, 1000);
+        for kind in ["meta", "data"] {
+            let object = sample.objects(kind).remove(0);
+            let path = sample.root().join(&object);
+            let good = std::fs::read(&path).unwrap();
+            for (what, change) in changes(kind, encrypted, good.len()) {
+                let mut bad = good.clone();
+                change(&mut bad);
+                write(&path, &bad);
+                let told = sample.look();
+                let context = format!("{what} of {object}, encrypted {encrypted}");
+                let report = told.report.unwrap();
+                assert!(told.errors.is_empty(), "{context}: {:?}", told.errors);
+                assert!(report.is_clean() && report.unprotected == 0, "{context}: {report:?}");
+                assert_eq!(report.healed.len(), 1, "{context}");
+                assert!(report.healed[0].stored && report.healed[0].object == object, "{context}");
+                assert!(std::fs::read(&path).unwrap() == good, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_change_to_parity_is_named_and_costs_nothing() {
+    let sample = Sample::with_parity(true, 1, 50);
+    let object = sample.objects("parity").remove(0);
+    let path = sample.root().join(&object);
+    let good = std::fs::read(&path).unwrap();
+    for (what, change) in changes("parity", true, good.len()) {
+        let mut bad = good.clone();
+        change(&mut bad);
+        write(&path, &bad);
+        let told = sample.look();
+        assert!(told.errors.is_empty() && told.names(&object), "{what}: {:?}", told.report);
+        assert_eq!(told.report.unwrap().affected_count, 0, "{what}");
+    }
+    let repo = sample.open().unwrap();
+    let done = icecore::ops::parity::build(&repo, &Silent, &AtomicBool::new(false)).unwrap();
+    assert_eq!((done.built, done.failed.len()), (1, 0));
+    assert!(std::fs::read(&path).unwrap() == good, "parity follows from pack and share");
+    std::fs::remove_file(&path).unwrap();
+    let report = sample.look().report.unwrap();
+    assert!(report.is_clean() && report.unprotected == 1, "{report:?}");
+}
+
+/// Runs `repair packs`.
+fn repair(sample: &Sample, from: Option<&Sample>) -> PacksReport {
+    let (repo, going_on) = (sample.open().unwrap(), AtomicBool::new(false));
+    let from = from.map(|from| from.open().unwrap());
+    let plan = packs::plan(&repo, from.as_ref(), &Silent, &going_on).unwrap();
+    let writer = Writer { host: "host".into(), pid: 1 };
+    let options = PacksOptions { writer, forget: false };
+    packs::execute(&repo, from.as_ref(), plan, &options, &going_on).unwrap()
+}
+
+fn copy(sample: &Sample) -> Sample {
+    let folder = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new("cp")
+        .args(["-a", "--"])
+        .args([sample.root(), folder.path().join("repo")])
+        .status();
+    assert!(status.unwrap().success());
+    Sample { folder, encrypted: sample.encrypted, trees: sample.trees.clone() }
+}
+
+#[test]
+fn repair_leaves_no_damaged_pack_and_loses_nothing_that_could_be_read() {
+    for encrypted in [false, true] {
+        let whole = Sample::new(encrypted, 1);
+        for kind in ["meta", "data"] {
+            let object = whole.objects(kind).remove(0);
+            let good = std::fs::read(whole.root().join(&object)).unwrap();
+            let changes = changes(kind, encrypted, good.len());
+            let gone: Change = Box::new(|_| {});
+            let changes = changes.into_iter().step_by(3).chain([("gone".into(), gone)]);
+            for (what, change) in changes {
+                let context = format!("{what} of {object}, encrypted {encrypted}");
+                let sample = copy(&whole);
+                let path = sample.root().join(&object);
+                let mut bad = good.clone();
+                change(&mut bad);
+                match what == "gone" {
+                    true => std::fs::remove_file(&path).unwrap(),
+                    false => write(&path, &bad),
+                }
+                let from_replica = copy(&sample);
+                let before = sample.look();
+                let done = repair(&sample, None);
+                assert_eq!((done.healed, done.set_aside), (0, 1), "{context}");
+                let after = sample.look();
+                assert!(!path.exists() && !after.names(&object), "{context}: {:?}", after.report);
+                let lost = done.lost_paths > 0;
+                assert_eq!(lost, !before.errors.is_empty(), "{context}: {done:?}");
+                assert_eq!(lost, !done.successors.is_empty(), "{context}: {done:?}");
+                assert_eq!(lost, !after.errors.is_empty(), "{context}: {:?}", after.errors);
+                let again = repair(&sample, None);
+                assert!(again.plan.bad.is_empty() && again.successors.is_empty(), "{context}");
+
+                let done = repair(&from_replica, Some(&whole));
+                assert_eq!((done.healed, done.set_aside, done.lost_paths), (1, 0, 0), "{context}");
+                let told = from_replica.look();
+                assert!(told.errors.is_empty() && told.report.unwrap().is_clean(), "{context}");
+            }
         }
     }
 }

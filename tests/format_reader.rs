@@ -168,6 +168,7 @@ fn assert_readable(
     let first = secrets.first().copied();
     Repository::init(&storage, first, "label", init).unwrap();
     let repo = Repository::open(Arc::new(storage), first, &OpenOptions::default()).unwrap();
+    repo.set_parity(50, "host").unwrap();
     for other in secrets.iter().skip(1) {
         repo.add_key(other, "other", COST).unwrap();
     }
@@ -194,6 +195,8 @@ fn assert_readable(
     let check = reader.lines(&["check"]);
     assert!(check[0]["chunks"].as_u64().unwrap() > 100, "{check:?}");
     assert_eq!(check[0]["places_most"], 2, "{check:?}");
+    assert_eq!(check[0]["share"], 50, "{check:?}");
+    assert!(check[0]["parities"].as_u64().unwrap() >= 2, "{check:?}");
     let codecs: Vec<_> = check[0]["codecs"].as_object().unwrap().keys().collect();
     for codec in format_versions::CODECS.iter().chain(&format_versions::DELTAS) {
         assert!(codecs.iter().any(|found| found.starts_with(codec)), "{codec}: {check:?}");

@@ -38,6 +38,7 @@ const OWNED: &[(&str, &str)] = &[
     ("argon2", "codec/kdf.rs"),
     ("fastcdc", "codec/chunker.rs"),
     ("zstd", "codec/block/frame.rs"),
+    ("reed_solomon_simd", "codec/parity.rs"),
     ("memmap2", "repo/index/"),
     ("clap", "cli/"),
     ("anyhow", "cli/"),

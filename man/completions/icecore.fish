@@ -49,12 +49,15 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "find" -d 'Find file
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "cat" -d 'Write files of a snapshot to standard output'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "repair" -d 'Make a damaged repository whole again'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l label -d 'Words that tell the first key from others [default: user@host]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l chunk-size -d 'Average size of the chunks that files are cut into by content, 4K to 4M; each has a quarter of it to four times as much. Cannot be changed later' -r
+complete -c icecore -n "__fish_icecore_using_subcommand init" -l parity -d 'Parity for each pack, in percent of it, 0.1% to 100%: damage up to that share heals by itself. `icecore parity` changes it later' -r
 complete -c icecore -n "__fish_icecore_using_subcommand init" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand init" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -309,11 +312,59 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-heal -d 'Leave damaged packs as they are, also where parity could heal them'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l set -d 'Share of each new pack, 0.1% to 100%' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l off -d 'No parity for new packs'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l build -d 'Build it for packs that have none, and anew where it is damaged'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l from -d 'Folder of another repository that may have what this one lost, opened with the same key' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l yes -d 'Do not ask before packs are set aside'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l forget -d 'Mark snapshots that lost content as forgotten once they have a successor'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -415,21 +466,24 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "init" -d 'Make a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "snapshots" -d 'List snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "repair" -d 'Make a damaged repository whole again'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify parity repair key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'

@@ -233,9 +233,9 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
 
 const VERIFY: &str = "`icecore verify --read-data` finds what else is damaged";
 /// The way out where a pack is damaged or lost, as long as its sources are there.
-pub(crate) const MEND: &str = "move a damaged pack's file out of the repository and keep it, then \
-                               `icecore ingest --force` the same sources: what they still hold is \
-                               stored again";
+pub(crate) const MEND: &str = "`icecore repair packs` heals what can be healed and sets the rest \
+                               aside; then `icecore ingest --force` the same sources: what they \
+                               still hold is stored again";
 
 /// What to do about damage of stored content.
 fn of_damage(err: &RepoError) -> String {

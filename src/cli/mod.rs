@@ -22,6 +22,7 @@ mod output;
 mod parity;
 mod priority;
 mod progress;
+mod repair;
 mod restore;
 mod secrets;
 mod signals;
@@ -75,6 +76,7 @@ enum Command {
     Stats(stats::Stats),
     Verify(verify::Verify),
     Parity(parity::Parity),
+    Repair(repair::Repair),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -134,6 +136,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Parity(command) => command.run(cx),
+        Command::Repair(command) => command.run(cx),
         Command::Key(command) => command.run(cx),
         Command::Completions(command) => command.run(cx),
         Command::Man(command) => command.run(cx),

@@ -21,9 +21,8 @@ use super::progress::talk;
 /// code is 0.
 ///
 /// An ingest takes the packs that are there for whole. So that it stores again what a damaged one
-/// held, as far as the sources still have it, move the pack's file out of the repository, keep it,
-/// and run `icecore ingest --force` for the same sources. All snapshots use what is stored then;
-/// the pack goes on being named as missing.
+/// held, as far as the sources still have it, run `icecore repair packs`, and then
+/// `icecore ingest --force` for the same sources. All snapshots use what is stored then.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -115,7 +115,7 @@ impl ParityHead {
     }
 
     /// The fields of a head, each possible, all that without the list's help can be said.
-    fn decode(bytes: &[u8]) -> Result<(Self, [u8; SUM_LEN]), Malformed> {
+    fn decode(bytes: &[u8]) -> Result<(Self, u8, [u8; SUM_LEN]), Malformed> {
         let mut cursor = Cursor { rest: bytes };
         if cursor.take()? != MAGIC {
             return Err(Malformed::at(0, "parity has another magic"));
@@ -127,9 +127,6 @@ impl ParityHead {
         let (repository, pack) = (RepositoryId(cursor.take()?), PackId(cursor.take()?));
         let zero3: [u8; 8] = cursor.take()?;
         let sum = cursor.take()?;
-        if version > VERSION {
-            return Err(Malformed::Newer { found: version.into(), supported: VERSION.into() });
-        }
         let kind = PackKind::from_byte(kind)
             .ok_or_else(|| Malformed::at(9, format!("parity of an unknown kind of pack {kind}")))?;
         if version == 0 || zero != [0; 6] || zero2 != 0 || zero3 != [0; 8] {
@@ -137,7 +134,7 @@ impl ParityHead {
         }
         let head = Self { kind, shard_len, originals, recoveries, pack_len, repository, pack };
         head.check()?;
-        Ok((head, sum))
+        Ok((head, version, sum))
     }
 
     /// Capped sizes: what is computed from them neither overflows nor allocates without bounds.
@@ -167,7 +164,7 @@ impl<'a> Parity<'a> {
     /// # Errors
     /// Where no head and list hold together; a later format is told as such.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let last = bytes.len().checked_sub(HEAD_LEN).unwrap_or_default();
+        let last = bytes.len().saturating_sub(HEAD_LEN);
         let mut failure = Malformed::at(bytes.len(), "parity is cut short");
         for at in [0, last] {
             let Some(head) = bytes.get(at..at + HEAD_LEN) else { continue };
@@ -183,7 +180,7 @@ impl<'a> Parity<'a> {
     }
 
     fn with_head(bytes: &'a [u8], raw: &[u8]) -> Result<Self, Malformed> {
-        let (head, sum) = ParityHead::decode(raw)?;
+        let (head, version, sum) = ParityHead::decode(raw)?;
         let signed = raw.get(..SIGNED).unwrap_or_default();
         let ends = [HEAD_LEN, head.object_len() - HEAD_LEN - head.list_len()];
         // Cut short at its beginning, it still ends with a list and a head.
@@ -193,6 +190,10 @@ impl<'a> Parity<'a> {
         let list = lists.flatten().find(holds);
         let list =
             list.ok_or_else(|| Malformed::at(HEAD_LEN, "parity's checksum does not hold"))?;
+        // Under a checksum that holds, so that damage never looks like a later version.
+        if version > VERSION {
+            return Err(Malformed::Newer { found: version.into(), supported: VERSION.into() });
+        }
         let sums = list.as_chunks::<SUM_LEN>().0.to_vec();
         let [front, back] = ends.map(|at| bytes.get(at..at + head.list_len()));
         let is_whole = bytes.len() == head.object_len()
@@ -331,9 +332,13 @@ mod tests {
     #[test]
     fn later_version_is_newer_and_no_damage() {
         let (_, mut bytes) = sample();
-        let end = bytes.len();
         bytes[8] = 2;
-        bytes[end - HEAD_LEN + 8] = 2;
+        let list = bytes[HEAD_LEN..HEAD_LEN + 5 * SUM_LEN].to_vec();
+        let sum = signature(&bytes[..SIGNED], &list);
+        bytes[SIGNED..HEAD_LEN].copy_from_slice(&sum);
+        let last = bytes.len() - HEAD_LEN;
+        bytes[last + 8] = 2;
+        assert!(matches!(Parity::decode(&bytes[..last]), Err(Malformed::Newer { .. })));
         assert!(matches!(Parity::decode(&bytes), Err(Malformed::Newer { found: 2, .. })));
     }
 }

@@ -140,7 +140,8 @@ impl ChunkReader {
         Ok(self.block(place)?.len() as u64)
     }
 
-    fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+    /// The verified bytes of a chunk out of one place.
+    pub(crate) fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
         self.counters.chunk();
         let block = self.block(place)?;
         if block.is_first_use() {

@@ -99,6 +99,20 @@ impl Healer {
         if !self.is_on.load(Ordering::Relaxed) {
             return Err("healing is off".into());
         }
+        self.alone(pack, || self.try_heal(kind, pack, true))
+    }
+
+    /// The same, also where healing is off, and nothing is written or told: for plans.
+    pub(crate) fn in_memory(&self, kind: PackKind, pack: PackId) -> Result<Healed, Arc<str>> {
+        self.alone(pack, || self.try_heal(kind, pack, false))
+    }
+
+    /// Does it in one thread for each pack, and what was in vain not again and again.
+    fn alone(
+        &self,
+        pack: PackId,
+        heal: impl FnOnce() -> Result<Healed, Arc<str>>,
+    ) -> Result<Healed, Arc<str>> {
         about_to_block();
         let mut flights = lock(&self.flights);
         while flights.busy.contains(&pack) {
@@ -115,14 +129,14 @@ impl Healer {
         flights.busy.insert(pack);
         drop(flights);
         let _flight = Flight { healer: self, pack };
-        self.try_heal(kind, pack).inspect_err(|why| self.give_up(pack, why))
+        heal().inspect_err(|why| self.give_up(pack, why))
     }
 
     fn give_up(&self, pack: PackId, why: &Arc<str>) {
         lock(&self.flights).hopeless.insert(pack, (Instant::now(), Arc::clone(why)));
     }
 
-    fn try_heal(&self, kind: PackKind, pack: PackId) -> Result<Healed, Arc<str>> {
+    fn try_heal(&self, kind: PackKind, pack: PackId, write: bool) -> Result<Healed, Arc<str>> {
         let (object, parity) = (ObjectKey::Pack(kind, pack), ObjectKey::Parity(pack));
         let parity = match self.storage.get(&parity, limits::PARITY_MAX) {
             Ok(parity) => Some(parity),
@@ -139,26 +153,33 @@ impl Healer {
         let Some(parity) = parity else { return Err("it has no parity".into()) };
         let of = ParityOf { kind, repository: self.repository, pack };
         let rebuilt = rebuild(of, bytes, &parity).map_err(|err| {
-            if first_said(&format!("{object} beyond parity")) {
+            if write && first_said(&format!("{object} beyond parity")) {
                 tracing::error!("{object} is damaged beyond what its parity heals: {err}");
             }
             err.to_string()
         })?;
+        if !write {
+            return Ok(self.keep(pack, rebuilt, false));
+        }
         let is_stored = left.is_some() && self.store(&object, &rebuilt);
+        self.tell(object, is_stored);
+        Ok(self.keep(pack, rebuilt, is_stored))
+    }
+
+    fn tell(&self, object: ObjectKey, is_stored: bool) {
         if first_said(&format!("{object} healed")) {
             let written = if is_stored { "written anew" } else { "served from memory" };
             tracing::warn!("{object} was damaged: healed from its parity and {written}");
         }
-        Ok(self.keep(object, pack, rebuilt, is_stored))
-    }
-
-    fn keep(&self, object: ObjectKey, pack: PackId, bytes: Vec<u8>, is_stored: bool) -> Healed {
-        let weight = bytes.len();
-        let healed = Healed { bytes: Arc::new(bytes), is_stored };
-        lock(&self.memory).put(pack, healed.clone(), weight);
         let mut list = lock(&self.healed);
         list.retain(|before| before.object != object);
         list.push(HealedPack { object, is_stored });
+    }
+
+    fn keep(&self, pack: PackId, bytes: Vec<u8>, is_stored: bool) -> Healed {
+        let weight = bytes.len();
+        let healed = Healed { bytes: Arc::new(bytes), is_stored };
+        lock(&self.memory).put(pack, healed.clone(), weight);
         healed
     }
 

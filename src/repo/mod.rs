@@ -20,6 +20,7 @@ mod keys;
 mod pack;
 mod pages;
 mod parity;
+mod salvage;
 mod session;
 mod settings;
 mod snapshots;

@@ -128,6 +128,14 @@ impl<'r> Session<'r> {
         self
     }
 
+    /// Relies on nothing in these packs either, as if they were not there.
+    #[must_use]
+    pub fn without(mut self, packs: impl IntoIterator<Item = PackId>) -> Self {
+        self.missing.extend(packs);
+        self.broken = self.repo.index().broken_blocks(|place| self.is_there(place));
+        self
+    }
+
     /// Learns what may be relied on: prune's records first, the index after, never the other way
     /// round. What only a damaged segment knows counts as absent, and so does what lies in a pack
     /// that is not there whole: it is written again.

@@ -7,6 +7,7 @@
 pub mod ingest;
 pub mod json;
 pub mod parity;
+pub mod repair;
 pub mod restore;
 pub mod text;
 pub mod verify;

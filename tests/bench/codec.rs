@@ -350,3 +350,38 @@ mod hashes_seals_and_cuts {
         });
     }
 }
+
+mod healing {
+    use icecore::codec::parity::{ParityOf, protect, rebuild};
+    use icecore::format::{PackId, PackKind, RepositoryId};
+
+    use super::*;
+
+    const PACK: usize = 32 * LEN;
+
+    fn of(pack: &[u8]) -> ParityOf {
+        let id = PackId(*blake3::hash(pack).as_bytes());
+        ParityOf { kind: PackKind::Data, repository: RepositoryId([0; 16]), pack: id }
+    }
+
+    #[divan::bench(args = [10, 50, 100])]
+    fn parity_of_a_pack(bencher: Bencher<'_, '_>, permille: u16) {
+        let pack = noise(PACK);
+        let of = of(&pack);
+        let bench = || protect(of, black_box(&pack), permille).unwrap();
+        bencher.counter(BytesCount::new(PACK)).bench_local(bench);
+    }
+
+    /// As many shards damaged as can be healed, one after the other.
+    #[divan::bench(args = [10, 50, 100])]
+    fn heal_a_pack(bencher: Bencher<'_, '_>, permille: u16) {
+        let pack = noise(PACK);
+        let of = of(&pack);
+        let parity = protect(of, &pack, permille).unwrap();
+        let mut bad = pack;
+        bad[..PACK / 1000 * usize::from(permille)].fill(0);
+        bencher
+            .counter(BytesCount::new(PACK))
+            .bench_local(|| rebuild(of, black_box(&bad), &parity).unwrap());
+    }
+}

@@ -4,14 +4,15 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each crate uses its own part of it")]
 
+use icecore::codec::parity::{ParityOf, protect};
 use icecore::format::index::{PackInfo, Record, SegmentBuilder};
 use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
     Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
     Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId, RecordId, RepositoryId,
-    Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble,
-    Xattr, frame,
+    Seal, SegmentId, Settings, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage,
+    Trouble, Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -52,6 +53,8 @@ pub fn samples() -> Vec<Sample> {
     all.push(Sample { kind: "trailer", name: "trailer", bytes, context: 0x0102 + 0x30 + 64 });
     all.extend(of("segment", vec![("20 chunks", segment(20)), ("1 chunk", segment(1))]));
     all.extend(of("block", blocks()));
+    all.extend(of("parity", vec![("pack of 1000 bytes, 50 %", parity())]));
+    all.extend(of("settings", vec![("settings", settings().encode())]));
     let names = object_keys().map(|key| ("name", key.to_string().into_bytes()));
     all.extend(of("object_key", names.into()));
     all
@@ -66,7 +69,7 @@ pub const fn time(secs: i64, nanos: u32) -> Time {
     Time { secs, nanos }
 }
 
-pub fn object_keys() -> [ObjectKey; 14] {
+pub fn object_keys() -> [ObjectKey; 15] {
     [
         ObjectKey::Config,
         ObjectKey::Key(KEY),
@@ -82,6 +85,7 @@ pub fn object_keys() -> [ObjectKey; 14] {
         ObjectKey::Candidates(2),
         ObjectKey::Decision(2),
         ObjectKey::Ledger(1_795_000_000, RecordId([0x22; 16])),
+        ObjectKey::Settings(4),
     ]
 }
 
@@ -99,12 +103,35 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         "candidates",
         "decision",
         "ledger",
+        "settings",
     ];
     let plain = FrameKind::ALL.map(|kind| frame::encode(kind, Seal::Plain, b"payload"));
     let mut frames: Vec<_> = names.into_iter().zip(plain).collect();
     frames.push(("sealed", frame::encode(FrameKind::Snapshot, Seal::Aes256Gcm, b"payload")));
     frames.push(("empty", frame::encode(FrameKind::Beat, Seal::Plain, b"")));
     frames
+}
+
+/// What the sample of parity protects: no pack, which matters to nobody.
+pub fn protected() -> (ParityOf, Vec<u8>) {
+    let bytes: Vec<u8> = (0..1000_u32).map(|n| ((n * n) >> 3) as u8).collect();
+    let pack = PackId(*blake3::hash(&bytes).as_bytes());
+    (ParityOf { kind: PackKind::Data, repository: REPOSITORY, pack }, bytes)
+}
+
+pub fn parity() -> Vec<u8> {
+    let (of, bytes) = protected();
+    protect(of, &bytes, 500).unwrap()
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        repository: REPOSITORY,
+        number: 4,
+        at: time(1_795_000_004, 4),
+        host: "host".into(),
+        parity_permille: 50,
+    }
 }
 
 pub fn header(contents: Contents, seal: Seal) -> ObjectHeader {

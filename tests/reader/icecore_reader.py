@@ -25,10 +25,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from blake3 import blake3
 
 import cuts
+import parity
 import records
 import tree
 from records import need
-from store import BEAT, FOR_BEAT, Repository
+from store import BEAT, FOR_BEAT, FOR_SETTINGS, SETTINGS, Repository
 
 # Content with more zeroes in holes than this is hashed without them only.
 HASHED_HOLES_MAX = 64 << 20
@@ -110,8 +111,21 @@ def check(repository):
     beats = repository.names("sessions", "sessions/[0-9a-f]{32}/(0|[1-9][0-9]*)")
     for name in beats:
         records.whole(records.beat, repository.framed(name, BEAT, FOR_BEAT))
+    parities = 0
+    for name, kind in repository.pack_names():
+        for found in repository.names("parity", "parity/" + name.split("/", 1)[1]):
+            parity.check(repository, found, name, kind)
+            parities += 1
+    shares = [0]
+    for name in repository.names("settings", "settings/[0-9]{12}"):
+        settings = records.whole(records.settings, repository.framed(name, SETTINGS, FOR_SETTINGS))
+        need(settings["number"] == int(name.split("/")[1]), f"{name}: another number")
+        need(settings["repository"] == repository.id, f"{name}: another repository")
+        shares.append(settings["parity"])
     out(
         {
+            "parities": parities,
+            "share": shares[-1],
             "chunks": sum(map(len, in_packs.values())),
             "places_most": max(map(len, in_packs.values())),
             "codecs": codecs,

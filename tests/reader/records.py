@@ -39,6 +39,9 @@ class Cursor:
     def u8(self):
         return self._number("<B")
 
+    def u16(self):
+        return self._number("<H")
+
     def u32(self):
         return self._number("<I")
 
@@ -140,6 +143,18 @@ def beat(c):
         "host": c.string(),
         "pid": c.u32(),
     }
+
+
+def settings(c):
+    value = {
+        "repository": c.id16(),
+        "number": c.u64(),
+        "at": time(c),
+        "host": c.string(),
+        "parity": c.u16(),
+    }
+    need(value["parity"] <= 1000, "parity above 1000")
+    return value
 
 
 def commit(c):

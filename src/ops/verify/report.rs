@@ -1,10 +1,10 @@
 //! What a verification found.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use crate::format::{ObjectKey, SnapshotId};
+use crate::format::{ObjectKey, SnapshotId, limits};
 use crate::ops::path::escaped;
 use crate::repo::{PACK_MISSING, RepoError};
 use crate::storage::StorageError;
@@ -90,6 +90,9 @@ pub struct VerifyReport {
     pub affected_count: u64,
     /// The first 100 of them.
     pub affected: Vec<Affected>,
+    /// The paths themselves, raw, the first 1000 of each snapshot.
+    #[serde(skip)]
+    pub lost: BTreeMap<SnapshotId, Vec<Vec<u8>>>,
     /// Wall time.
     pub duration_ms: u64,
     #[serde(skip)]
@@ -131,6 +134,10 @@ impl VerifyReport {
 
     pub(super) fn affect(&mut self, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
         self.affected_count += 1;
+        let lost = self.lost.entry(snapshot).or_default();
+        if lost.len() < limits::TROUBLES_MAX {
+            lost.push(path.to_vec());
+        }
         if self.affected.len() < AFFECTED_LISTED {
             let (path, what) = (escaped(path), err.to_string());
             self.affected.push(Affected { snapshot, path, what });

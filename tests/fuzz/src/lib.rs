@@ -5,11 +5,11 @@
 //! way it is made right first: whoever damages bytes on purpose does the same.
 
 // icecore, as far as decoders go.
+pub mod classes;
 #[path = "../../../src/codec/mod.rs"]
 pub mod codec;
 #[path = "../../../src/format/mod.rs"]
 pub mod format;
-pub mod classes;
 #[path = "../../format_fixtures/mod.rs"]
 mod format_fixtures;
 
@@ -19,13 +19,15 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::Path;
 
+use icecore::codec::parity::{ParityOf, rebuild};
 use icecore::codec::{BlockEncoder, Chunker, Compression, block};
 use icecore::format::index::{Record, Segment, SegmentBuilder};
 use icecore::format::pack::{Footer, Trailer};
+use icecore::format::parity::{HEAD_LEN, Parity, SUM_LEN};
 use icecore::format::{
     Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, KeyId, KeySlot, OBJECT_HEADER_LEN,
-    ObjectHeader, ObjectKey, PackKind, RepositoryId, Seal, SnapshotId, StoredConfig, TreePage,
-    checksum16, frame, limits,
+    ObjectHeader, ObjectKey, PackKind, RepositoryId, Seal, Settings, SnapshotId, StoredConfig,
+    TreePage, checksum16, frame, limits,
 };
 
 /// Writes a target's seeds into the folder that `ICECORE_FUZZ_SEEDS` names, before it is read.
@@ -120,6 +122,50 @@ pub fn beat(data: &[u8]) {
     }
 }
 
+pub fn settings(data: &[u8]) {
+    let number = data.get(16..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+    let repository = RepositoryId(id_at(data, 0));
+    if let Ok(settings) = Settings::decode(data, repository, u64::from_le_bytes(number)) {
+        assert_eq!(settings.encode(), data);
+        assert!(settings.parity_permille <= limits::PARITY_PERMILLE_MAX);
+    }
+}
+
+/// The bytes, and the bytes with a checksum that holds in both heads.
+pub fn parity(data: &[u8]) {
+    let mut whole = data.to_vec();
+    if let (Some(head), Some(end)) =
+        (data.first_chunk::<HEAD_LEN>(), data.len().checked_sub(HEAD_LEN))
+    {
+        // The list is as long as the head says, where that fits.
+        let count = |at: usize| u32::from_le_bytes(std::array::from_fn(|n| head[at + n])) as usize;
+        let list = data.get(HEAD_LEN..HEAD_LEN + (count(20) + count(24)) * SUM_LEN);
+        let sum = checksum16(&[&head[..HEAD_LEN - SUM_LEN], list.unwrap_or_default()].concat());
+        whole[HEAD_LEN - SUM_LEN..HEAD_LEN].copy_from_slice(&sum);
+        let first = whole[..HEAD_LEN].to_vec();
+        whole[end..].copy_from_slice(&first);
+    }
+    for bytes in [data, &whole] {
+        let Ok(parity) = Parity::decode(bytes) else { continue };
+        let head = parity.head;
+        assert!(parity.sums.len() == head.shards() && head.pack_len <= limits::PACK_MAX);
+        let shards: Vec<_> = (0..head.recoveries as usize).map(|n| parity.recovery(n)).collect();
+        if let (true, Some(shards)) =
+            (parity.is_whole, shards.into_iter().collect::<Option<Vec<_>>>())
+        {
+            assert_eq!(head.encode(&parity.sums, &shards.concat()), bytes);
+        }
+        let of = ParityOf { kind: head.kind, repository: head.repository, pack: head.pack };
+        for damaged in [&[][..], &bytes[..bytes.len() / 2]] {
+            if head.pack_len < 1 << 16
+                && let Ok(pack) = rebuild(of, damaged, bytes)
+            {
+                assert_eq!(blake3::hash(&pack).as_bytes(), &of.pack.0);
+            }
+        }
+    }
+}
+
 pub fn commit(data: &[u8]) {
     // A repository id, the variant, and for a snapshot its id.
     let repository = RepositoryId(id_at(data, 0));
@@ -197,7 +243,8 @@ pub fn segment(data: &[u8]) {
             };
             let end = u64::from(place.block_offset) + u64::from(place.block_len);
             assert!(end <= place.pack.stored_len && place.pack.stored_len <= limits::PACK_MAX);
-            let known = segment.places(&id).and_then(|places| places.collect::<Result<Vec<_>, _>>());
+            let known =
+                segment.places(&id).and_then(|places| places.collect::<Result<Vec<_>, _>>());
             match known {
                 Ok(places) if sound => assert!(places.contains(&place)),
                 other => assert!(!sound, "{other:?}"),
