@@ -25,6 +25,9 @@ _icecore() {
             icecore,completions)
                 cmd="icecore__subcmd__completions"
                 ;;
+            icecore,diff)
+                cmd="icecore__subcmd__diff"
+                ;;
             icecore,find)
                 cmd="icecore__subcmd__find"
                 ;;
@@ -69,6 +72,9 @@ _icecore() {
                 ;;
             icecore__subcmd__help,completions)
                 cmd="icecore__subcmd__help__subcmd__completions"
+                ;;
+            icecore__subcmd__help,diff)
+                cmd="icecore__subcmd__help__subcmd__diff"
                 ;;
             icecore__subcmd__help,find)
                 cmd="icecore__subcmd__help__subcmd__find"
@@ -158,7 +164,7 @@ _icecore() {
 
     case "${cmd}" in
         icecore)
-            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat stats verify key completions man help"
+            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat diff stats verify key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -307,6 +313,64 @@ _icecore() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        icecore__subcmd__diff)
+            opts="-0 -r -q -v -h --stat --name-only --print0 --host --tag --source --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         icecore__subcmd__find)
             opts="-s -k -i -a -l -n -0 -r -q -v -h --snapshot --host --tag --source --type --ignore-case --every --long --numeric --print0 --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -382,7 +446,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__help)
-            opts="init ingest snapshots mount umount restore ls find cat stats verify key completions man help"
+            opts="init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -410,6 +474,20 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__diff)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

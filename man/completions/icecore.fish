@@ -47,6 +47,7 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "restore" -d 'Restor
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "ls" -d 'List what a snapshot holds'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "find" -d 'Find files by name in all snapshots'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "diff" -d 'Tell what differs between two snapshots'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
@@ -285,6 +286,24 @@ complete -c icecore -n "__fish_icecore_using_subcommand cat" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l stat -d 'Sums only: how many files and bytes were added, removed and changed'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l name-only -d 'Paths only'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s 0 -l print0 -d 'Raw paths ended by NUL, for xargs -0'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l host -d 'Only snapshots of this host' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l source -d 'Only snapshots with this path among their sources' -r
@@ -415,21 +434,22 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "init" -d 'Make a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "snapshots" -d 'List snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'

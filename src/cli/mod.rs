@@ -7,6 +7,7 @@
 mod cat;
 mod completions;
 mod context;
+mod diff;
 mod error;
 mod exit;
 mod find;
@@ -71,6 +72,7 @@ enum Command {
     Ls(ls::Ls),
     Find(find::Find),
     Cat(cat::Cat),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Verify(verify::Verify),
     Key(key::Key),
@@ -126,6 +128,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Ls(command) => command.run(cx),
         Command::Find(command) => command.run(cx),
         Command::Cat(command) => command.run(cx),
+        Command::Diff(command) => command.run(cx),
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
