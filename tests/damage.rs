@@ -111,7 +111,7 @@ impl Sample {
             let errors = read_everything(&repo, Repository::root(snapshot), tree);
             told.errors.extend(errors.iter().map(ToString::to_string));
         }
-        let options = VerifyOptions { read_data: true, threads: 1 };
+        let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
         told.report = Some(run(&repo, options, &Silent, &AtomicBool::new(false)).unwrap());
         told
     }
@@ -362,7 +362,7 @@ fn damage_is_listed_for_every_snapshot_that_it_hits() {
         for affected in &report.affected {
             *paths.entry(affected.path.clone()).or_default() += 1;
         }
-        let structure = VerifyOptions { read_data: false, threads: 2 };
+        let structure = VerifyOptions { threads: 2, ..VerifyOptions::default() };
         let structure = run(&repo, structure, &Silent, &AtomicBool::new(false)).unwrap();
         assert!(structure.is_clean(), "structure is not data: {structure:?}");
         write(&path, &good);

@@ -4,6 +4,7 @@
 //! made from the same definitions (`man/`, checked by `tests/man.rs`). Standard output is data,
 //! standard error is talk. All errors pass through `error`, which decides hint and exit code.
 
+mod ask;
 mod cat;
 mod completions;
 mod context;
@@ -15,6 +16,7 @@ mod global;
 mod ingest;
 mod init;
 mod key;
+mod ledger;
 mod log;
 mod ls;
 mod man;
@@ -22,6 +24,7 @@ mod mount;
 mod output;
 mod priority;
 mod progress;
+mod repair;
 mod restore;
 mod secrets;
 mod signals;
@@ -75,6 +78,8 @@ enum Command {
     Diff(diff::Diff),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Ledger(ledger::Ledger),
+    Repair(repair::Repair),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -132,6 +137,8 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
+        Command::Ledger(command) => command.run(cx),
+        Command::Repair(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Key(command) => command.run(cx),

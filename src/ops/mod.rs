@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod ls;
 mod pages;
 pub mod path;
+pub mod repair;
 pub mod restore;
 pub mod stats;
 pub mod verify;

@@ -7,6 +7,8 @@
 pub mod diff;
 pub mod ingest;
 pub mod json;
+pub mod ledger;
+pub mod repair;
 pub mod restore;
 pub mod text;
 pub mod verify;

@@ -124,6 +124,12 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(self.positions(id)?.map(|at| self.place(at)))
     }
 
+    /// The number among all places, in the order of [`Self::iter`], of a chunk's first one, and that.
+    pub fn position(&self, id: &ChunkId) -> Result<Option<(usize, Place)>, Malformed> {
+        let Some(at) = self.positions(id)?.next() else { return Ok(None) };
+        Ok(Some((at, self.place(at)?)))
+    }
+
     /// Whether this segment knows a chunk.
     pub fn contains(&self, id: &ChunkId) -> Result<bool, Malformed> {
         Ok(!self.positions(id)?.is_empty())
