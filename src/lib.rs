@@ -33,7 +33,12 @@
 //! blocks of a pack one after the other finds the next ones decoded ([`repo::NextBlocks`]), and who
 //! reads the small files of a directory finds the others in the kernel's page cache.
 //!
-//! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree.
+//! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree; what was
+//! read goes into the ledger ([`repo::Repository::append_ledger`]), from which the next run takes
+//! what waits longest.
+//!
+//! **repair**: `cli/repair` → [`ops::repair`]: a plan that changes nothing, then its steps, each of
+//! them durable before the next one removes anything.
 //!
 //! # Invariants
 //! - An object is written once, create-only, durable before another object names it; creating
@@ -66,6 +71,11 @@
 //!   the checkpoint or dump before this one.
 //! - *A thread of the mount polls the device for 100 µs after an answer*, one at a time: waking one
 //!   costs five times what an answer does. `cp -a` of 105,000 files takes 13.8 s instead of 20.6.
+//! - *The ledger's chain may split and join*: a record names all that no other named yet, so writers
+//!   that append at one time need no lock. It names packs by 8 bytes of their ids, not by ranges of
+//!   ids: a range would claim packs that came later.
+//! - *Where index and footer of a plain pack disagree, the pack's name decides*, by reading it: such
+//!   a footer has no checksum of its own, and a flipped bit in a chunk's id would be believed.
 //! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
 //!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use icecore::format::{
-    ChunkId, Folder, FrameKind, ObjectKey, Seal, SnapshotId, Time, checksum16, frame, pack,
+    ChunkId, Folder, FrameKind, LedgerEvent, ObjectKey, Seal, SnapshotId, Time, Verified,
+    checksum16, frame, pack,
 };
 use icecore::ops::verify::{VerifyOptions, VerifyReport, run};
 use icecore::progress::Silent;
@@ -41,7 +42,8 @@ struct Sample {
     trees: Vec<(SnapshotId, Entry)>,
 }
 
-const KINDS: [&str; 7] = ["config", "keys", "sessions", "snapshots", "index", "meta", "data"];
+const KINDS: [&str; 8] =
+    ["config", "keys", "sessions", "snapshots", "index", "meta", "data", "ledger"];
 
 impl Sample {
     fn new(encrypted: bool, seed: u64) -> Self {
@@ -64,6 +66,10 @@ impl Sample {
         for _ in 0..2 {
             let writer = Writer { host: "host".into(), pid: 7 };
             drop(Session::begin(&repo, writer, Time::default()).unwrap());
+        }
+        for secs in [5, 6] {
+            let (at, event) = (Time { secs, nanos: 0 }, LedgerEvent::Verified(Verified::default()));
+            repo.append_ledger(at, "host", "test", event).unwrap();
         }
         if encrypted {
             repo.add_key(&passphrase(), "second", INIT.cost).unwrap();
@@ -146,7 +152,7 @@ fn changes(kind: &'static str, encrypted: bool, len: usize) -> Vec<(String, Chan
 fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
     let mut changes: Vec<(String, Change)> = Vec::new();
     match kind {
-        "config" | "keys" | "sessions" | "snapshots" => {
+        "config" | "keys" | "sessions" | "snapshots" | "ledger" => {
             for length in [u64::MAX, 1 << 40, 0] {
                 let state = move |bytes: &mut Vec<u8>| {
                     bytes[8..16].copy_from_slice(&length.to_le_bytes());
@@ -160,6 +166,7 @@ fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
                 "config" => FrameKind::Config,
                 "keys" => FrameKind::Key,
                 "sessions" => FrameKind::Beat,
+                "ledger" => FrameKind::Ledger,
                 _ => FrameKind::Snapshot,
             };
             // Each 8 bytes of the payload in turn: some of them are lengths of lists.

@@ -12,13 +12,17 @@ use icecore::format::{
 };
 use icecore::ops::repair::index;
 use icecore::ops::repair::snapshots::{self, Step};
+use icecore::ops::stats;
 use icecore::ops::verify::{self, VerifyOptions, VerifyReport};
 use icecore::progress::Silent;
 use icecore::repo::{Rebuilt, Repository, Session, Writer};
 use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Objects, Storage, When};
 
 #[allow(dead_code)] // shared
+mod common;
+#[allow(dead_code)] // shared
 mod restore_support;
+use common::Sandbox;
 use restore_support::*;
 
 static GO: AtomicBool = AtomicBool::new(false);
@@ -400,4 +404,83 @@ fn a_damaged_pack_does_not_count_as_verified() {
     assert!(verified.complete && verified.damaged_count > 0);
     assert!(verified.damaged.iter().any(|object| object.starts_with(&pack.to_string())));
     assert_eq!(verified.packs.len() as u64, report.packs_read - 1);
+}
+
+#[test]
+fn what_a_snapshot_alone_holds_is_what_no_other_does() {
+    let storage = of(&sample(false));
+    let repo = open(storage.clone(), false).unwrap();
+    let alone = |repo: &Repository| {
+        let list = repo.snapshots().unwrap();
+        let (alone, damaged) = stats::alone(repo, &list.snapshots, &GO).unwrap();
+        assert!(damaged.is_empty());
+        alone
+    };
+    let both = alone(&repo);
+    // Content that the other has not, and a few pages.
+    assert!((200_000..202_000).contains(&both[0].plain), "{both:?}");
+    assert!((350_000..353_000).contains(&both[1].plain), "{both:?}");
+    for one in &both {
+        let (least, most) = (one.plain / 2, one.plain + 10_000);
+        assert!((least..most).contains(&one.stored), "noise takes what it takes: {one:?}");
+    }
+    // Once more the second tree: neither of the two holds anything alone.
+    ingest(&repo, &trees()[1], 3, true).unwrap();
+    let three = alone(&open(storage, false).unwrap());
+    assert_eq!(three[0], both[0]);
+    assert_eq!([three[1], three[2]], [stats::Alone::default(); 2]);
+}
+
+/// The command line over all of it, on a repository in a folder.
+#[test]
+fn commands_show_a_plan_ask_and_record() {
+    let sandbox = Sandbox::plain();
+    let icecore = |arguments: &[&str]| {
+        let mut command = sandbox.icecore();
+        command.env("ICECORE_REPOSITORY", sandbox.path().join("repo")).args(arguments);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), said)
+    };
+    assert_eq!(icecore(&["-q", "init", "--plain"]).0, 0);
+    let source = sandbox.folder("source");
+    for time in 1..=2 {
+        std::fs::write(source.join("file"), noise(time, 300_000)).unwrap();
+        assert_eq!(icecore(&["-q", "ingest", "-C", "source", "."]).0, 0);
+    }
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let (_, out, said) = icecore(arguments);
+        serde_json::from_str(&out).unwrap_or_else(|err| panic!("{arguments:?}: {err}: {said}"))
+    };
+    let verified = json(&["verify", "--sample", "30%", "--seed", "1", "--json"]);
+    assert_eq!((&verified["clean"], &verified["read_data"]), (&true.into(), &true.into()));
+    assert!(verified["recorded"].as_str().unwrap().starts_with("ledger/"));
+    assert!(verified["coverage"]["recent_bytes"].as_u64().unwrap() > 0);
+    assert!(json(&["verify", "--no-record", "--json"])["recorded"].is_null());
+    let text = icecore(&["verify", "--read-data"]).1;
+    assert!(text.contains("100.0 % of bytes within 30 days"), "{text}");
+    assert_eq!(json(&["ledger", "verify", "--json"])["records"], 2);
+    assert!(icecore(&["ledger"]).1.contains("2 records"));
+    let coverage = json(&["stats", "--json"])["coverage"].clone();
+    assert_eq!(coverage["bytes"], coverage["recent_bytes"]);
+    let growth = json(&["stats", "--snapshots", "--json"]);
+    let alone = growth["snapshots"][0]["alone"]["plain"].as_u64().unwrap();
+    assert!((300_000..310_000).contains(&alone), "{growth}");
+    let several = icecore(&["stats", "latest", "latest~1"]).1;
+    assert_eq!(several.matches("alone").count(), 2, "{several}");
+
+    let index = sandbox.path().join("repo/index");
+    for entry in std::fs::read_dir(&index).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(icecore(&["verify"]).0, 4);
+    assert_eq!(icecore(&["repair", "index", "--dry-run"]).0, 4);
+    let (code, _, said) = icecore(&["repair", "index"]);
+    assert_eq!(code, 2, "there is nobody to ask");
+    assert!(said.contains("--yes"), "{said}");
+    assert_eq!(std::fs::read_dir(&index).unwrap().count(), 0);
+    assert_eq!(icecore(&["repair", "index", "--yes"]).0, 0);
+    assert_eq!(icecore(&["repair", "index"]).0, 0, "nothing to do, nobody to ask");
+    assert_eq!(icecore(&["verify", "--read-data", "-q"]).0, 0);
+    assert_eq!(icecore(&["repair", "snapshots"]).0, 0);
 }

@@ -104,15 +104,17 @@ impl Verify {
             if done.damaged_packs {
                 talk(&format!("  hint: {MEND}"));
             }
+            if done.damaged.iter().any(|damaged| damaged.object.starts_with("index/")) {
+                talk("  hint: `icecore repair index` builds the index anew from the packs");
+            }
         }
         cx.report(|| report::json(&done), || report::text(&done))?;
         Ok(if done.is_clean() { Exit::Done } else { Exit::Damage })
     }
 
     fn options(&self) -> anyhow::Result<VerifyOptions> {
-        let seed = || Ok::<_, anyhow::Error>(self.seed.map_or_else(new_seed, Ok)?);
         let sample = match self.sample {
-            Some(share) => Some(Sample { share, seed: seed()? }),
+            Some(share) => Some(Sample { share, seed: self.seed.map_or_else(new_seed, Ok)? }),
             None => None,
         };
         Ok(VerifyOptions {

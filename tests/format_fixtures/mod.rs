@@ -9,9 +9,9 @@ use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
     Contents, Derivation, Extent, ExtentPage, File, FrameKind, HardLink, KeyId, KeySlot, Leaf,
-    Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, PinId, RecordId, RepositoryId,
-    Seal, SegmentId, Snapshot, SnapshotId, Source, StoredConfig, Time, Totals, TreePage, Trouble,
-    Xattr, frame,
+    LedgerEvent, LedgerLink, LedgerRecord, Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind,
+    PageRef, PinId, RecordId, RepositoryId, Seal, SegmentId, Snapshot, SnapshotId, Source,
+    StoredConfig, Time, Totals, TreePage, Trouble, Verified, Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -39,6 +39,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(of("config", configs()));
     all.extend(of("key_slot", key_slots()));
     all.extend(of("beat", vec![("beat", beat().encode())]));
+    all.extend(of("ledger", vec![("verified", ledger().encode())]));
     all.extend(of("commit", commits()));
     all.extend(of("tree_page", pages().map(|(name, page)| (name, payload(&page.encode()))).into()));
     all.extend(extent_pages().map(|(name, page)| {
@@ -166,6 +167,29 @@ pub fn beat() -> Beat {
         at: time(1_795_000_002, 2),
         host: "host".into(),
         pid: 0x0304_0506,
+    }
+}
+
+pub fn ledger() -> LedgerRecord {
+    let before = LedgerLink::to(1_795_000_000, RecordId([0x22; 16]), b"payload");
+    LedgerRecord {
+        repository: REPOSITORY,
+        id: RecordId([0x23; 16]),
+        at: time(1_795_000_003, 3),
+        host: "host".into(),
+        program: "icecore 0.1.0".into(),
+        previous: vec![before],
+        event: LedgerEvent::Verified(Verified {
+            duration_ns: 0x0102_0304,
+            complete: true,
+            snapshots: 2,
+            packs_stored: 3,
+            bytes_stored: 0x0506,
+            bytes_read: 0x0405,
+            packs: vec![0x0102_0304_0506_0708, 0x1112_1314_1516_1718],
+            damaged_count: 2,
+            damaged: vec!["data/ab/cd".into()],
+        }),
     }
 }
 

@@ -18,17 +18,18 @@ import blocks
 import records
 from records import Malformed, Unsupported, need
 
-CONFIG, KEY_SLOT, BEAT, SNAPSHOT, TREE_PAGE, EXTENT_PAGE = 1, 2, 3, 4, 5, 6
+CONFIG, KEY_SLOT, BEAT, SNAPSHOT, TREE_PAGE, EXTENT_PAGE, LEDGER = 1, 2, 3, 4, 5, 6, 12
 PAYLOAD_MAX = {
     CONFIG: 64 << 10,
     KEY_SLOT: 64 << 10,
     BEAT: 64 << 10,
+    LEDGER: 16 << 20,
     SNAPSHOT: 16 << 20,
     TREE_PAGE: (32 << 20) - 32,
     EXTENT_PAGE: (32 << 20) - 32,
 }
 # Purposes of object keys, and the kinds of packs and segments, which are the first three of them.
-DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT = 1, 2, 3, 4, 5
+DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT, FOR_LEDGER = 1, 2, 3, 4, 5, 11
 PACKS = {"data": DATA_PACK, "meta": META_PACK}
 
 # Base is an id, or None where the chunk is stored whole.

@@ -20,7 +20,8 @@ use super::Consent;
 /// one did. Packs that are gone are left out: what they held counts as absent, and is stored again
 /// by the next ingest that meets it.
 ///
-/// Exit code 4 where something stays wrong: packs without a footer that can be read.
+/// Exit code 4 where something stays wrong: packs without a footer that can be read, or after
+/// --dry-run whatever would be put right.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -44,7 +45,7 @@ impl RepairIndex {
         let is_idle = plan.is_idle() && !self.force;
         if self.consent.dry_run || is_idle {
             cx.report(|| report::index_json(&plan, None), || report::index_text(&plan, None))?;
-            return Ok(exit);
+            return Ok(if plan.is_idle() { exit } else { Exit::Damage });
         }
         if !cx.global.json {
             cx.report(|| report::index_json(&plan, None), || report::index_text(&plan, None))?;

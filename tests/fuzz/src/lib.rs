@@ -23,8 +23,8 @@ use icecore::codec::{BlockEncoder, Chunker, Compression, block};
 use icecore::format::index::{Record, Segment, SegmentBuilder};
 use icecore::format::pack::{Footer, Trailer};
 use icecore::format::{
-    Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, KeyId, KeySlot, OBJECT_HEADER_LEN,
-    ObjectHeader, ObjectKey, PackKind, RepositoryId, Seal, SnapshotId, StoredConfig, TreePage,
+    Beat, ChunkId, Commit, Contents, ExtentPage, FrameKind, KeyId, KeySlot, LedgerRecord,
+    OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, RecordId, RepositoryId, Seal, SnapshotId, StoredConfig, TreePage,
     checksum16, frame, limits,
 };
 
@@ -117,6 +117,19 @@ pub fn key_slot(data: &[u8]) {
 pub fn beat(data: &[u8]) {
     if let Ok(beat) = Beat::decode(data) {
         assert_eq!(beat.encode(), data);
+    }
+}
+
+pub fn ledger(data: &[u8]) {
+    // A repository id, the record's id, and the seconds of its time.
+    let repository = RepositoryId(id_at(data, 0));
+    let secs = data.get(32..).and_then(|rest| rest.first_chunk()).map(|b| i64::from_le_bytes(*b));
+    let secs = u64::try_from(secs.unwrap_or(0)).unwrap_or(0);
+    if data.len() > FrameKind::Ledger.payload_max() {
+        return;
+    }
+    if let Ok(record) = LedgerRecord::decode(data, repository, secs, RecordId(id_at(data, 16))) {
+        assert_eq!(record.encode(), data);
     }
 }
 
