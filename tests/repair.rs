@@ -18,9 +18,7 @@ use icecore::progress::Silent;
 use icecore::repo::{Rebuilt, Repository, Session, Writer};
 use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Objects, Storage, When};
 
-#[allow(dead_code)] // shared
 mod common;
-#[allow(dead_code)] // shared
 mod restore_support;
 use common::Sandbox;
 use restore_support::*;
@@ -302,7 +300,7 @@ fn damaged_marks_go_where_nobody_can_be_hurt_by_that() {
     let (_, second) = (tags(0), tags(1));
     let live = Session::begin(&repo, writer(), Time::default()).unwrap();
     let beat = ObjectKey::Beat(live.id(), 0);
-    std::mem::forget(live);
+    drop(live);
     let ended = ObjectKey::Beat(snapshot, 4);
     storage.put_new(&ended, b"no frame").unwrap();
     assert_eq!(snapshots::plan(&repo, None, &GO).unwrap().findings.len(), 1);

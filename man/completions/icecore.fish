@@ -50,6 +50,8 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "cat" -d 'Write file
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "diff" -d 'Tell what differs between two snapshots'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "ledger" -d 'Show what was verified when, with what result'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
@@ -314,11 +316,17 @@ complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-com
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l snapshots -d 'A line for each snapshot'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l sample -d 'Read a random part of the packs, so many percent of their bytes' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l seed -d 'Choose the sample by this number [default: another one each time]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l older-than -d 'Read packs whose last verification is older than this, like 30d or 12h, or that have none' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l max-duration -d 'Begin to read no pack after so long' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l max-rate -d 'Read at most so many bytes a second, like 200M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l threads -d 'Threads that read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -327,12 +335,90 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-co
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l structure -d 'Check the structure only, which is the default'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-record -d 'Record nothing in the ledger'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from index snapshots help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s y -l yes -d 'Do not ask'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l force -d 'Write a new index though the old one is sound'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l from -d 'Folder of a copy of this repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s y -l yes -d 'Do not ask'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -434,22 +520,27 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "init" -d 'Make a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "snapshots" -d 'List snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "ledger" -d 'Show what was verified when, with what result'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats verify ledger repair key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from ledger" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'
