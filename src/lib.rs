@@ -42,7 +42,12 @@
 //! (`repo/heal`, [`codec::parity`]), compared with its id, and written anew where that is possible;
 //! [`ops::repair::packs`] does the rest: takes packs from a replica, or empties what nobody has.
 //!
-//! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree.
+//! **verify**: `cli/verify` → [`ops::verify`]: every object on its own, then every tree; what was
+//! read goes into the ledger ([`repo::Repository::append_ledger`]), from which the next run takes
+//! what waits longest.
+//!
+//! **repair**: `cli/repair` → [`ops::repair`]: a plan that changes nothing, then its steps, each of
+//! them durable before the next one removes anything.
 //!
 //! # Invariants
 //! - An object is written once, create-only, durable before another object names it; creating
@@ -82,6 +87,11 @@
 //!   costs five times what an answer does. `cp -a` of 105,000 files takes 13.8 s instead of 20.6.
 //! - *Tags and protection of a snapshot are records beside it* (`tags/<S>/<n>`, the highest number
 //!   holds): a snapshot that is written anew would get another id, and mounts and parents lose it.
+//! - *The ledger's chain may split and join*: a record names all that no other named yet, so writers
+//!   that append at one time need no lock. It names packs by 8 bytes of their ids, not by ranges of
+//!   ids: a range would claim packs that came later.
+//! - *Where index and footer of a plain pack disagree, the pack's name decides*, by reading it: such
+//!   a footer has no checksum of its own, and a flipped bit in a chunk's id would be believed.
 //! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
 //!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 

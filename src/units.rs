@@ -49,6 +49,20 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| format!("\"{text}\" is not a duration; examples: 10s, 2min, 1h"))
 }
 
+/// The same, and days and weeks of 24 hours: `30d`, `2w`.
+pub fn parse_age(text: &str) -> Result<std::time::Duration, String> {
+    let age = |text: &str| {
+        let span: jiff::Span = text.trim().parse().ok()?;
+        let age = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        std::time::Duration::try_from(age).ok()
+    };
+    match parse_duration(text) {
+        Ok(duration) => Ok(duration),
+        Err(_) => age(text)
+            .ok_or_else(|| format!("\"{text}\" is not a span of time; examples: 30d, 12h, 2w")),
+    }
+}
+
 /// An error with its causes, in one line.
 #[must_use]
 pub fn chain(err: &(dyn std::error::Error + 'static)) -> String {

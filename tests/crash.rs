@@ -35,7 +35,7 @@ fn second() -> Entry {
 }
 
 fn verify(repo: &Repository) -> VerifyReport {
-    let options = VerifyOptions { read_data: true, threads: 1, no_heal: false };
+    let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
     run(repo, options, &Silent, &AtomicBool::new(false)).unwrap()
 }
 

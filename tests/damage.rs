@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use icecore::format::{
-    ChunkId, Folder, FrameKind, ObjectKey, Seal, Snapshot, SnapshotId, Time, checksum16, frame,
-    pack,
+    ChunkId, Folder, FrameKind, LedgerEvent, ObjectKey, Seal, Snapshot, SnapshotId, Time, Verified,
+    checksum16, frame, pack,
 };
 use icecore::ops::repair::packs::{self, PacksOptions, PacksReport};
 use icecore::ops::verify::{VerifyOptions, VerifyReport, run};
@@ -44,8 +44,18 @@ struct Sample {
     trees: Vec<(SnapshotId, Entry)>,
 }
 
-const KINDS: [&str; 9] =
-    ["config", "keys", "sessions", "snapshots", "forgotten", "tags", "index", "meta", "data"];
+const KINDS: [&str; 10] = [
+    "config",
+    "keys",
+    "sessions",
+    "snapshots",
+    "forgotten",
+    "tags",
+    "index",
+    "meta",
+    "data",
+    "ledger",
+];
 
 impl Sample {
     fn new(encrypted: bool, seed: u64) -> Self {
@@ -76,6 +86,10 @@ impl Sample {
         for _ in 0..2 {
             let writer = Writer { host: "host".into(), pid: 7 };
             drop(Session::begin(&repo, writer, Time::default()).unwrap());
+        }
+        for secs in [5, 6] {
+            let (at, event) = (Time { secs, nanos: 0 }, LedgerEvent::Verified(Verified::default()));
+            repo.append_ledger(at, "host", "test", event).unwrap();
         }
         if encrypted {
             repo.add_key(&passphrase(), "second", INIT.cost).unwrap();
@@ -125,7 +139,7 @@ impl Sample {
             let errors = read_everything(&repo, Repository::root(snapshot), tree);
             told.errors.extend(errors.iter().map(ToString::to_string));
         }
-        let options = VerifyOptions { read_data: true, threads: 1, no_heal: false };
+        let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
         told.report = Some(run(&repo, options, &Silent, &AtomicBool::new(false)).unwrap());
         told
     }
@@ -168,7 +182,7 @@ fn changes(kind: &'static str, encrypted: bool, len: usize) -> Vec<(String, Chan
 fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
     let mut changes: Vec<(String, Change)> = Vec::new();
     match kind {
-        "config" | "keys" | "sessions" | "snapshots" | "forgotten" | "tags" => {
+        "config" | "keys" | "sessions" | "snapshots" | "forgotten" | "tags" | "ledger" => {
             for length in [u64::MAX, 1 << 40, 0] {
                 let state = move |bytes: &mut Vec<u8>| {
                     bytes[8..16].copy_from_slice(&length.to_le_bytes());
@@ -184,6 +198,7 @@ fn absurd(kind: &'static str, encrypted: bool) -> Vec<(String, Change)> {
                 "sessions" => FrameKind::Beat,
                 "forgotten" => FrameKind::Forgotten,
                 "tags" => FrameKind::Tagging,
+                "ledger" => FrameKind::Ledger,
                 _ => FrameKind::Snapshot,
             };
             // Each 8 bytes of the payload in turn: some of them are lengths of lists.
@@ -496,7 +511,7 @@ fn damage_is_listed_for_every_snapshot_that_it_hits() {
         for affected in &report.affected {
             *paths.entry(affected.path.clone()).or_default() += 1;
         }
-        let structure = VerifyOptions { read_data: false, threads: 2, no_heal: false };
+        let structure = VerifyOptions { threads: 2, ..VerifyOptions::default() };
         let structure = run(&repo, structure, &Silent, &AtomicBool::new(false)).unwrap();
         assert!(structure.is_clean(), "structure is not data: {structure:?}");
         write(&path, &good);

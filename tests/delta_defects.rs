@@ -162,7 +162,7 @@ impl Forged {
 }
 
 fn verified(repo: &Repository, read_data: bool) -> VerifyReport {
-    let options = VerifyOptions { read_data, threads: 2, no_heal: false };
+    let options = VerifyOptions { read_data, threads: 2, ..VerifyOptions::default() };
     verify::run(repo, options, &Silent, &AtomicBool::new(false)).unwrap()
 }
 

@@ -22,7 +22,7 @@ use common::{Sandbox, library};
 use format_source::Listing;
 use golden_repository::{FILES, KEY_FILE, PASSPHRASE, repository};
 use icecore::codec::{BlockEncoder, Compression};
-use icecore::format::{Body, Chunking, PackKind};
+use icecore::format::{Body, Chunking, LedgerEvent, ObjectKey, PackKind, Time};
 use icecore::ops::ingest::{ExcludeOptions, IngestOptions};
 use icecore::progress::Silent;
 use icecore::repo::{
@@ -286,5 +286,31 @@ fn the_golden_repositories_are_what_the_page_says() {
         );
         let listed = reader.lines(&["snapshots"]);
         assert_eq!(listed[0]["tags"], serde_json::json!(["release"]));
+    }
+}
+
+#[test]
+fn the_ledger_is_what_the_page_says() {
+    for secret in [None, Some(Secret::KeyFile(KEY_FILE.to_vec().into()))] {
+        let sandbox = Sandbox::new();
+        let root = sandbox.path().join("repository");
+        let storage = Arc::new(LocalStorage::create(&root).unwrap());
+        let options = InitOptions { chunking: CHUNKING, cost: COST };
+        Repository::init(&*storage, secret.as_ref(), "", options).unwrap();
+        let repo = Repository::open(storage, secret.as_ref(), &OpenOptions::default()).unwrap();
+        for secs in [1_795_000_000, 1_795_000_060, -5] {
+            let LedgerEvent::Verified(verified) = format_fixtures::ledger().event;
+            let at = Time { secs, nanos: 7 };
+            repo.append_ledger(at, "host", "test", LedgerEvent::Verified(verified)).unwrap();
+        }
+        let key_file = sandbox.path().join("key");
+        std::fs::write(&key_file, KEY_FILE).unwrap();
+        let options = ["--key-file", key_file.to_str().unwrap()];
+        let reader = Reader::new(&root, if secret.is_some() { &options } else { &[] });
+        assert_eq!(reader.lines(&["check"])[0]["ledger"], 3);
+        let last = repo.ledger_names().unwrap()[1];
+        std::fs::remove_file(root.join(ObjectKey::Ledger(last.0, last.1).to_string())).unwrap();
+        let output = reader.command(&["check"]).output().unwrap();
+        assert!(!output.status.success(), "a record is missing");
     }
 }

@@ -78,7 +78,7 @@ fn open_cached(storage: Arc<dyn Storage>, encrypted: bool, cache: Option<&Path>)
 fn assert_whole(storage: Arc<dyn Storage>, encrypted: bool, chunks: u64) {
     let repo = open(storage, encrypted).unwrap();
     assert_chunks(&repo, chunks);
-    let options = VerifyOptions { read_data: true, threads: 1, no_heal: false };
+    let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
     let report = run(&repo, options, &Silent, &AtomicBool::new(false)).unwrap();
     assert!(report.is_clean() && report.unindexed_chunks == 0, "{report:?}");
 }

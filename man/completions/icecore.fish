@@ -47,6 +47,7 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "restore" -d 'Restor
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "ls" -d 'List what a snapshot holds'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "find" -d 'Find files by name in all snapshots'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "diff" -d 'Tell what differs between two snapshots'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "forget" -d 'Let snapshots go: by name, or by rules that say what to keep'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "tag" -d 'Change the tags of snapshots'
@@ -294,6 +295,24 @@ complete -c icecore -n "__fish_icecore_using_subcommand cat" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l stat -d 'Sums only: how many files and bytes were added, removed and changed'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l name-only -d 'Paths only'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s 0 -l print0 -d 'Raw paths ended by NUL, for xargs -0'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l host -d 'Only snapshots of this host' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l source -d 'Only snapshots with this path among their sources' -r
@@ -304,6 +323,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand stats" -l passphrase-com
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand stats" -l snapshots -d 'A line for each snapshot'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand stats" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -404,6 +424,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l passphrase-co
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l structure -d 'Check the structure only, which is the default'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-heal -d 'Leave damaged packs as they are, also where parity could heal them'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'

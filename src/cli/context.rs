@@ -144,7 +144,8 @@ impl Context {
     }
 }
 
-fn local_storage(path: &Path) -> Result<LocalStorage, RepoError> {
+/// The storage in a folder, or that there is no repository.
+pub(crate) fn local_storage(path: &Path) -> Result<LocalStorage, RepoError> {
     LocalStorage::open(path).map_err(|err| match err.is_not_found() {
         true => RepoError::NoRepository { location: path.display().to_string() },
         false => err.into(),

@@ -230,7 +230,10 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
         E::Evicted { .. } => {
             (Exit::Failed, "run it again: what it stored is used, not written anew".into())
         }
-        E::TooLarge { .. } | E::Codec(_) | E::SessionFailed { .. } => return Some(Verdict::bare(Exit::Failed)),
+        E::TooLarge { .. } | E::Codec(_) | E::SessionFailed { .. } => {
+            return Some(Verdict::bare(Exit::Failed));
+        }
+        E::Interrupted => return Some(Verdict::bare(Exit::Interrupted)),
     };
     Some(Verdict { exit, hint: Some(hint) })
 }

@@ -111,7 +111,8 @@ impl GlobalOptions {
 /// More bytes a second than any storage moves.
 const RATE_MAX: u64 = 1 << 40;
 
-fn rate(text: &str) -> Result<NonZeroU64, String> {
+/// A number of bytes a second.
+pub(crate) fn rate(text: &str) -> Result<NonZeroU64, String> {
     let bytes = units::parse_size_up_to(text, RATE_MAX, "leave the limit out: it may be at most")?;
     NonZeroU64::new(bytes).ok_or_else(|| "a limit of 0 would never end".into())
 }

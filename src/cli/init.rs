@@ -94,7 +94,7 @@ impl Init {
         if let Some(permille) = self.parity {
             let repo =
                 Repository::open(Arc::new(storage), secret.as_ref(), &OpenOptions::default())?;
-            repo.set_parity(permille, &key::host())?;
+            repo.set_parity(permille, &crate::fsutil::machine())?;
         }
         let (id, encrypted) = (config.repository, config.encrypted);
         cx.report(

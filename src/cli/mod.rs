@@ -8,6 +8,7 @@ mod ask;
 mod cat;
 mod completions;
 mod context;
+mod diff;
 mod error;
 mod exit;
 mod find;
@@ -16,6 +17,7 @@ mod global;
 mod ingest;
 mod init;
 mod key;
+mod ledger;
 mod log;
 mod ls;
 mod man;
@@ -78,6 +80,7 @@ enum Command {
     Ls(ls::Ls),
     Find(find::Find),
     Cat(cat::Cat),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Forget(Box<forget::Forget>),
     Tag(tag::Tag),
@@ -86,6 +89,7 @@ enum Command {
     Verify(verify::Verify),
     Prune(prune::Prune),
     Parity(parity::Parity),
+    Ledger(ledger::Ledger),
     Repair(repair::Repair),
     Key(key::Key),
     Completions(completions::Completions),
@@ -140,6 +144,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Ls(command) => command.run(cx),
         Command::Find(command) => command.run(cx),
         Command::Cat(command) => command.run(cx),
+        Command::Diff(command) => command.run(cx),
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
         Command::Forget(command) => command.run(cx),
@@ -148,6 +153,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Unprotect(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
         Command::Prune(command) => command.run(cx),
+        Command::Ledger(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Parity(command) => command.run(cx),

@@ -9,7 +9,6 @@ use crate::report::parity as report;
 use super::context::Context;
 use super::error::talk_error;
 use super::exit::Exit;
-use super::key::host;
 
 /// Tell, set and build the parity that heals damaged packs
 ///
@@ -59,7 +58,7 @@ impl Parity {
         let repo = cx.repository()?;
         let set = if self.off { Some(0) } else { self.set };
         if let Some(permille) = set.filter(|share| repo.parity_permille().ok() != Some(*share)) {
-            repo.set_parity(permille, &host())?;
+            repo.set_parity(permille, &crate::fsutil::machine())?;
         }
         let done = if self.build {
             let bar = cx.bar("building parity");

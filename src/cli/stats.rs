@@ -1,5 +1,6 @@
 //! `icecore stats`.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use crate::format::{Body, Totals};
+use crate::format::{Body, Snapshot, SnapshotId, Totals};
 use crate::ops::path::{self, Resolved};
-use crate::ops::stats::{self, ClassCounter, ClassSums, StatsReport, Sum};
+use crate::ops::stats::{self, Alone, ClassCounter, ClassSums, StatsReport, Sum};
+use crate::repo::{RepoError, Repository, SnapshotFilter};
+use crate::report::verify::coverage;
 use crate::report::{json as as_json, text};
 use crate::units;
 
@@ -20,15 +23,29 @@ use super::snapshots::FilterOptions;
 
 /// Tell what the repository, or one snapshot, holds and costs
 ///
-/// Of the repository: all snapshots together, the distinct chunks they are made of, and what those
-/// take as stored. Of a snapshot or a path in one: what it holds, and what the snapshot added.
-/// Files are also summed up by how they were cut into chunks: inline (too small for any), default
-/// and large (by content), database (at pages), tensor (at tensors).
+/// Of the repository: all snapshots together, the distinct chunks they are made of, what those take
+/// as stored, and how much of that was verified lately. Of a snapshot or a path in one: what it
+/// holds, and what the snapshot added. Files are also summed up by how they were cut into chunks:
+/// inline (too small for any), default and large (by content), database (at pages), tensor (at
+/// tensors).
+///
+/// A whole snapshot is also told what it alone holds: what would be free once it was forgotten and
+/// pruned, and no other. For that the directories of all snapshots are read. --snapshots gives one
+/// line for each snapshot: how the repository grew.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  icecore -r /backup stats
+  icecore -r /backup stats latest latest~1
+  icecore -r /backup stats --snapshots")]
 pub(crate) struct Stats {
     /// Snapshot, and a path in it [default: the whole repository]
-    #[arg(value_name = "SNAP[:/PATH]")]
-    at: Option<OsString>,
+    #[arg(value_name = "SNAP[:/PATH]", conflicts_with = "snapshots")]
+    at: Vec<OsString>,
+
+    /// A line for each snapshot
+    #[arg(long)]
+    snapshots: bool,
 
     #[command(flatten)]
     filter: FilterOptions,
@@ -37,25 +54,113 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
-        let filter = self.filter.filter();
-        if let Some(name) = &self.at {
-            let at = path::resolve(&repo, name.as_bytes(), &filter)?;
-            let totals = totals(&at);
-            let mut counter = ClassCounter::new(&repo, cx.interrupt.flag());
-            let classes = counter.count(&at.node)?;
-            let damaged = counter.into_damaged();
-            damaged.iter().for_each(show_damage);
-            cx.data(
-                || snapshot_json(&at, &totals, &classes),
-                || snapshot_text(&at, &totals, &classes),
-            )?;
-            return Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage });
+        let filter = self.filter.clone().filter();
+        if self.snapshots {
+            return growth(cx, &repo, &filter);
+        }
+        if !self.at.is_empty() {
+            return self.some(cx, &repo, &filter);
         }
         let report = stats::run(&repo, cx.interrupt.flag())?;
         report.damaged.iter().for_each(show_damage);
         cx.data(|| repository_json(&report), || repository_text(&report))?;
         Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Damage })
     }
+
+    fn some(
+        &self,
+        cx: &mut Context,
+        repo: &Repository,
+        filter: &SnapshotFilter,
+    ) -> anyhow::Result<Exit> {
+        let names = self.at.iter().map(|name| path::resolve(repo, name.as_bytes(), filter));
+        let all: Vec<_> = names.collect::<Result<_, _>>()?;
+        let wants_alone = all.iter().any(|at| at.path == b"/");
+        let (alone, mut damaged) = match wants_alone {
+            true => alone_by_id(cx, repo)?,
+            false => Default::default(),
+        };
+        for (number, at) in all.iter().enumerate() {
+            let totals = totals(at);
+            let mut counter = ClassCounter::new(repo, cx.interrupt.flag());
+            let classes = counter.count(&at.node)?;
+            damaged.extend(counter.into_damaged());
+            let alone = alone.get(&at.snapshot.id).filter(|_| at.path == b"/");
+            let gap = if number > 0 { "\n" } else { "" };
+            cx.data(
+                || snapshot_json(at, &totals, &classes, alone),
+                || format!("{gap}{}", snapshot_text(at, &totals, &classes, alone)),
+            )?;
+        }
+        damaged.iter().for_each(show_damage);
+        Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage })
+    }
+}
+
+/// What each snapshot alone holds.
+type ById = HashMap<SnapshotId, Alone>;
+
+fn alone_by_id(cx: &Context, repo: &Repository) -> anyhow::Result<(ById, Vec<RepoError>)> {
+    let list = repo.snapshots()?;
+    let (alone, mut damaged) = stats::alone(repo, &list.snapshots, cx.interrupt.flag())?;
+    let ids = list.snapshots.iter().map(|snapshot| snapshot.id);
+    damaged.extend(list.damaged);
+    Ok((ids.zip(alone).collect(), damaged))
+}
+
+fn growth(cx: &mut Context, repo: &Repository, filter: &SnapshotFilter) -> anyhow::Result<Exit> {
+    let (alone, damaged) = alone_by_id(cx, repo)?;
+    let mut snapshots = repo.snapshots()?.snapshots;
+    snapshots.retain(|snapshot| filter.fits(snapshot));
+    damaged.iter().for_each(show_damage);
+    let lines: Vec<_> = snapshots
+        .iter()
+        .map(|snapshot| (snapshot, alone.get(&snapshot.id).copied().unwrap_or_default()))
+        .collect();
+    cx.data(|| growth_json(&lines), || growth_text(&lines))?;
+    Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage })
+}
+
+fn growth_json(lines: &[(&Snapshot, Alone)]) -> serde_json::Value {
+    let line = |(snapshot, alone): &(&Snapshot, Alone)| {
+        json!({
+            "id": snapshot.id,
+            "time": as_json::time(snapshot.time),
+            "host": snapshot.host,
+            "totals": as_json::totals(&snapshot.totals()),
+            "added": {
+                "chunks": snapshot.added.chunks,
+                "plain": snapshot.added.plain,
+                "stored": snapshot.added.stored,
+            },
+            "alone": alone_json(alone),
+        })
+    };
+    json!({ "snapshots": lines.iter().map(line).collect::<Vec<_>>() })
+}
+
+fn growth_text(lines: &[(&Snapshot, Alone)]) -> String {
+    let mut stored = 0;
+    let row = |(snapshot, alone): &(&Snapshot, Alone)| {
+        stored += snapshot.added.stored;
+        vec![
+            snapshot.id.short(),
+            units::local_time(snapshot.time),
+            units::size(snapshot.totals().size),
+            units::size(snapshot.added.plain),
+            units::size(snapshot.added.stored),
+            units::size(stored),
+            units::size(alone.stored),
+        ]
+    };
+    let rows: Vec<_> = lines.iter().map(row).collect();
+    let header = ["id", "time", "size", "new", "stored as", "sum", "alone"];
+    let count = text::count(rows.len() as u64, "snapshot");
+    format!("{}{count}\n", text::table(&header, &[2, 3, 4, 5, 6], rows))
+}
+
+fn alone_json(alone: &Alone) -> serde_json::Value {
+    json!({ "chunks": alone.chunks, "plain": alone.plain, "stored": alone.stored })
 }
 
 /// Sums of what is at a path, a directory itself left out.
@@ -76,7 +181,12 @@ fn sizes(totals: &Totals) -> String {
     format!("{}, {} without holes", units::size(totals.size), units::size(totals.data))
 }
 
-fn snapshot_json(at: &Resolved, totals: &Totals, classes: &ClassSums) -> serde_json::Value {
+fn snapshot_json(
+    at: &Resolved,
+    totals: &Totals,
+    classes: &ClassSums,
+    alone: Option<&Alone>,
+) -> serde_json::Value {
     let mut snapshot = as_json::snapshot(&at.snapshot);
     if let Some(fields) = snapshot.as_object_mut() {
         fields.remove("troubles");
@@ -86,10 +196,16 @@ fn snapshot_json(at: &Resolved, totals: &Totals, classes: &ClassSums) -> serde_j
         "path": as_json::path(&at.path),
         "totals": as_json::totals(totals),
         "classes": as_json::classes(classes),
+        "alone": alone.map(alone_json),
     })
 }
 
-fn snapshot_text(at: &Resolved, totals: &Totals, classes: &ClassSums) -> String {
+fn snapshot_text(
+    at: &Resolved,
+    totals: &Totals,
+    classes: &ClassSums,
+    alone: Option<&Alone>,
+) -> String {
     let snapshot = &at.snapshot;
     let added = snapshot.added;
     let whole = at.path == b"/";
@@ -112,6 +228,14 @@ fn snapshot_text(at: &Resolved, totals: &Totals, classes: &ClassSums) -> String 
             )),
         ),
         ("stored as", only_whole(units::size(added.stored))),
+        (
+            "alone",
+            alone.map_or_else(String::new, |alone| {
+                let chunks = text::count(alone.chunks, "chunk");
+                let (plain, stored) = (units::size(alone.plain), units::size(alone.stored));
+                format!("{plain} in {chunks}, stored as {stored}")
+            }),
+        ),
         (
             "troubles",
             if snapshot.is_partial() {
@@ -156,6 +280,7 @@ fn repository_json(report: &StatsReport) -> serde_json::Value {
         "meta_packs": sum_json(report.meta_packs),
         "segments": sum_json(report.segments),
         "stored": sum_json(report.stored),
+        "coverage": report.coverage,
         "damaged": report.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
@@ -194,6 +319,7 @@ fn repository_text(report: &StatsReport) -> String {
                 text::count(report.stored.count, "object")
             ),
         ),
+        ("verified", coverage(&report.coverage)),
         (
             "by deduplication",
             times(report.totals.data, report.data_chunks.bytes).trim_start_matches(", ").into(),

@@ -87,6 +87,12 @@ pub const DOOMED_SNAPSHOTS_MAX: usize = 1 << 20;
 pub const GENERATION_MAX: usize = 64 << 20;
 /// Largest record of the ledger.
 pub const LEDGER_RECORD_MAX: usize = 16 << 20;
+/// Most packs that one record of the ledger lists: 32 TiB of them, 8 bytes each.
+pub const LEDGER_PACKS_MAX: usize = 1 << 20;
+/// Most damaged objects that one record of the ledger names.
+pub const LEDGER_DAMAGED_MAX: usize = 1000;
+/// Most records that one record of the ledger follows.
+pub const LEDGER_PREVIOUS_MAX: usize = 64;
 /// Most source troubles listed in a snapshot; the count goes on.
 pub const TROUBLES_MAX: usize = 1000;
 

@@ -12,6 +12,7 @@ mod gc;
 mod ids;
 pub mod index;
 mod key;
+mod ledger;
 pub mod limits;
 mod malformed;
 mod marks;
@@ -29,6 +30,7 @@ pub use frame::{FrameKind, Seal};
 pub use gc::{Generation, NamedPack};
 pub use ids::{ChunkId, KeyId, PackId, PinId, RecordId, RepositoryId, SegmentId, SnapshotId};
 pub use key::{Beat, Derivation, KeySlot};
+pub use ledger::{LedgerEvent, LedgerLink, LedgerRecord, Verified, pack_prefix};
 pub use malformed::Malformed;
 pub use marks::{Forgotten, Pin, Tagging};
 pub use object::{

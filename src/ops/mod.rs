@@ -4,6 +4,7 @@
 //! queues are bounded. A report is plain data; `report/` makes text and JSON of it.
 
 pub mod cat;
+pub mod diff;
 mod error;
 pub mod find;
 pub mod forget;

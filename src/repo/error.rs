@@ -160,6 +160,9 @@ pub enum RepoError {
     /// The machine cannot do the coding: no randomness, no memory for it.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// Who called wants to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// An earlier failure ended this session.
     #[error("session {session} failed before and writes nothing more")]
     SessionFailed {

@@ -290,15 +290,6 @@ impl Repository {
         if protected { self.refuse_named_by_prune(snapshot) } else { Ok(()) }
     }
 
-    /// Checks one mark as stored.
-    pub fn check_mark(&self, object: &ObjectKey) -> Result<()> {
-        match *object {
-            ObjectKey::Forgotten(id) => self.read_forgotten(id).map(drop),
-            ObjectKey::Tags(id, number) => self.read_tagging(id, number).map(drop),
-            _ => Ok(()),
-        }
-    }
-
     fn listed_forgotten(&self) -> Result<BTreeSet<SnapshotId>> {
         let listed = self.storage().list(Folder::Forgotten)?;
         let id = |key| match key {

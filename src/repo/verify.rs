@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use crate::format::index::{PackInfo, Place};
 use crate::format::pack::{BlockEntry, Footer};
 use crate::format::{
-    Beat, ChunkId, Contents, Folder, FrameKind, OBJECT_HEADER_LEN, ObjectKey, PackId, PackKind,
-    SegmentId, SnapshotId, frame, limits,
+    Beat, ChunkId, Commit, Contents, Folder, Forgotten, FrameKind, Generation, OBJECT_HEADER_LEN,
+    ObjectKey, PackId, PackKind, Pin, SegmentId, SnapshotId, Tagging, frame, limits,
 };
 
 use super::Repository;
@@ -265,6 +265,39 @@ impl Repository {
         Ok(())
     }
 
+    /// Checks a mark, a beat of a pin, or a record of a prune: whatever has one frame and no checks
+    /// of its own here. What it is not asked about holds.
+    pub fn check_mark(&self, object: &ObjectKey) -> Result<()> {
+        let Some(kind) = frame_of(object) else { return Ok(()) };
+        let max = (kind.payload_max() + frame::HEADER_LEN) as u64;
+        self.check_small(object, &self.storage().get(object, max)?)
+    }
+
+    /// Checks that these bytes could stand under the name of a snapshot, a mark, a beat of a pin or
+    /// a record of a prune.
+    pub fn check_small(&self, object: &ObjectKey, bytes: &[u8]) -> Result<()> {
+        let kind = match object {
+            ObjectKey::Snapshot(_) => FrameKind::Snapshot,
+            object => match frame_of(object) {
+                Some(kind) => kind,
+                None => return Ok(()),
+            },
+        };
+        let payload = self.vault().decode_object(object, kind, bytes)?;
+        let here = self.vault().repository();
+        let checked = match *object {
+            ObjectKey::Snapshot(id) => Commit::decode(&payload, here, id).map(drop),
+            ObjectKey::Forgotten(id) => Forgotten::decode(&payload, here, id).map(drop),
+            ObjectKey::Tags(id, number) => Tagging::decode(&payload, here, id, number).map(drop),
+            ObjectKey::Pin(id, beat) => Pin::decode(&payload, here, id, beat).map(drop),
+            ObjectKey::Candidates(number) | ObjectKey::Decision(number) => {
+                Generation::decode(&payload, here, number).map(drop)
+            }
+            _ => Ok(()),
+        };
+        checked.in_object(object)
+    }
+
     /// Reads the config again: it must still be the one that this repository was opened with.
     pub fn check_config(&self) -> Result<()> {
         let stored = Self::read_config(self.storage())?;
@@ -283,5 +316,17 @@ impl Repository {
     /// Every place of a chunk that the index knows.
     pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<Place>> {
         self.index().places(id)
+    }
+}
+
+/// The frame of what [`Repository::check_mark`] checks.
+const fn frame_of(object: &ObjectKey) -> Option<FrameKind> {
+    match object {
+        ObjectKey::Forgotten(_) => Some(FrameKind::Forgotten),
+        ObjectKey::Tags(..) => Some(FrameKind::Tagging),
+        ObjectKey::Pin(..) => Some(FrameKind::Pin),
+        ObjectKey::Candidates(_) => Some(FrameKind::Candidates),
+        ObjectKey::Decision(_) => Some(FrameKind::Decision),
+        _ => None,
     }
 }

@@ -4,9 +4,11 @@
 //! file's name cannot repaint their terminal; programs get them whole: as raw bytes ended by NUL,
 //! or in JSON as a string where they are UTF-8 and as `{"bytes_hex": "…"}` where they are not.
 
+pub mod diff;
 pub mod forget;
 pub mod ingest;
 pub mod json;
+pub mod ledger;
 pub mod parity;
 pub mod prune;
 pub mod repair;

@@ -55,7 +55,9 @@ pub fn number(number: u64) -> String {
 /// So many of something: `1 file`, `2,000 files`. Words that end in `y` change as English does.
 #[must_use]
 pub fn count(amount: u64, what: &str) -> String {
-    match (amount, what.strip_suffix('y')) {
+    // Not "day", whose y follows a vowel.
+    let stem = what.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (amount, stem) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{} {stem}ies", number(amount)),
         (_, None) => format!("{} {what}s", number(amount)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::text;
-use crate::ops::verify::VerifyReport;
+use crate::ops::verify::{Coverage, VerifyReport};
 use crate::units;
 
 /// As JSON. Paths are escaped text, as `ops::path::escaped` makes it.
@@ -46,18 +46,40 @@ fn more(count: u64, what: &str) -> Option<String> {
     (more > 0).then(|| format!("and {} more; --json lists them", text::count(more, what)))
 }
 
+/// How much of what is stored was verified lately: `99.2 % of bytes within 30 days`.
+#[must_use]
+pub fn coverage(coverage: &Coverage) -> String {
+    // Rounded down: 100 % means all.
+    let percent = (coverage.recent_share() * 1000.0).floor() / 10.0;
+    let window = match (coverage.window_secs / 86_400, coverage.window_secs % 86_400) {
+        (days @ 1.., 0) => text::count(days, "day"),
+        _ => text::duration(Duration::from_secs(coverage.window_secs)),
+    };
+    let never = match coverage.never_bytes {
+        0 => String::new(),
+        bytes => format!(", {} never", units::size(bytes)),
+    };
+    format!("{percent:.1} % of bytes within {window}{never}")
+}
+
 /// In words, without the damage itself.
 #[must_use]
 pub fn text(report: &VerifyReport) -> String {
     let number = text::number;
     let some = |amount: u64| if amount == 0 { String::new() } else { number(amount) };
-    let read = if report.read_data { "every stored byte" } else { "the structure" };
+    let read = match report.read_data {
+        true if report.packs_read == report.packs_stored => "every stored byte",
+        true => "the structure, and data of some packs,",
+        false => "the structure",
+    };
+    let was =
+        if report.packs_read < report.packs_stored && report.read_data { "were" } else { "was" };
     let verdict = match report.is_clean() {
         true if report.healed.iter().any(|it| it.stored) => {
-            format!("all good now: {read} was checked, damage was healed")
+            format!("all good now: {read} {was} checked, damage was healed")
         }
-        true => format!("all good: {read} was checked"),
-        false => format!("damage was found, {read} was checked"),
+        true => format!("all good: {read} {was} checked"),
+        false => format!("damage was found, {read} {was} checked"),
     };
     let unprotected = match report.unprotected {
         0 => String::new(),
@@ -93,6 +115,18 @@ pub fn text(report: &VerifyReport) -> String {
         ),
         ("healed", some(report.healed.iter().filter(|it| it.stored).count() as u64)),
         ("without parity", unprotected),
+        (
+            "data read",
+            match report.read_data {
+                true => format!(
+                    "{} in {}",
+                    units::size(report.bytes_read),
+                    text::count(report.packs_read, "pack")
+                ),
+                false => String::new(),
+            },
+        ),
+        ("verified", report.coverage.as_ref().map_or_else(String::new, coverage)),
         ("not indexed", some(report.unindexed_chunks)),
         ("strangers", strangers),
         ("took", text::duration(Duration::from_millis(report.duration_ms))),

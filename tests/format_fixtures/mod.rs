@@ -10,9 +10,10 @@ use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
     Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
     Contents, Derivation, Extent, ExtentPage, File, Forgotten, FrameKind, Generation, HardLink,
-    KeyId, KeySlot, Leaf, Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind, PageRef, Pin,
-    PinId, RecordId, RepositoryId, Seal, SegmentId, Settings, Snapshot, SnapshotId, Source,
-    StoredConfig, Tagging, Time, Totals, TreePage, Trouble, Xattr, frame,
+    KeyId, KeySlot, Leaf, LedgerEvent, LedgerLink, LedgerRecord, Node, ObjectHeader, ObjectKey,
+    Owner, PackId, PackKind, PageRef, Pin, PinId, RecordId, RepositoryId, Seal, SegmentId,
+    Settings, Snapshot, SnapshotId, Source, StoredConfig, Tagging, Time, Totals, TreePage, Trouble,
+    Verified, Xattr, frame,
 };
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
@@ -40,6 +41,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(of("config", configs()));
     all.extend(of("key_slot", key_slots()));
     all.extend(of("beat", vec![("beat", beat().encode())]));
+    all.extend(of("ledger", vec![("verified", ledger().encode())]));
     all.extend(of("commit", commits()));
     all.extend(of("forgotten", vec![("forgotten", forgotten().encode())]));
     all.extend(of("tagging", taggings()));
@@ -256,6 +258,29 @@ fn generations() -> Vec<(&'static str, Vec<u8>)> {
         ("nothing", generation(Vec::new(), Vec::new())),
         ("packs and snapshots", generation(packs, vec![SNAPSHOT, SnapshotId([0x77; 16])])),
     ]
+}
+
+pub fn ledger() -> LedgerRecord {
+    let before = LedgerLink::to(1_795_000_000, RecordId([0x22; 16]), b"payload");
+    LedgerRecord {
+        repository: REPOSITORY,
+        id: RecordId([0x23; 16]),
+        at: time(1_795_000_003, 3),
+        host: "host".into(),
+        program: "icecore 0.1.0".into(),
+        previous: vec![before],
+        event: LedgerEvent::Verified(Verified {
+            duration_ns: 0x0102_0304,
+            complete: true,
+            snapshots: 2,
+            packs_stored: 3,
+            bytes_stored: 0x0506,
+            bytes_read: 0x0405,
+            packs: vec![0x0102_0304_0506_0708, 0x1112_1314_1516_1718],
+            damaged_count: 2,
+            damaged: vec!["data/ab/cd".into()],
+        }),
+    }
 }
 
 /// A snapshot whose root directory has this top page, entries and totals.

@@ -29,7 +29,7 @@ import parity
 import records
 import tree
 from records import need
-from store import BEAT, FOR_BEAT, FOR_SETTINGS, SETTINGS, Repository
+from store import BEAT, FOR_BEAT, FOR_LEDGER, FOR_SETTINGS, LEDGER, SETTINGS, Repository
 
 # Content with more zeroes in holes than this is hashed without them only.
 HASHED_HOLES_MAX = 64 << 20
@@ -90,6 +90,23 @@ def cat(repository, root, path):
     sys.exit("no such path")
 
 
+def ledger_records(repository):
+    """Reads all records, holds each against those that follow it; how many there are."""
+    hashes, links = {}, []
+    for name in repository.names("ledger", "ledger/[0-9]{12,}-[0-9a-f]{32}"):
+        payload = repository.framed(name, LEDGER, FOR_LEDGER)
+        record = records.whole(records.ledger, payload)
+        need(record["repository"] == repository.id, f"{name}: another repository")
+        stated = f"ledger/{max(record['at'][0], 0):012}-{record['id'].hex()}"
+        need(name == stated, f"{name}: another name")
+        hashes[name] = blake3(name.encode() + payload).digest()
+        links += record["previous"]
+    for secs, record, digest in links:
+        name = f"ledger/{secs:012}-{record.hex()}"
+        need(hashes.get(name) == digest, f"{name}: changed or missing")
+    return len(hashes)
+
+
 def check(repository):
     """Every stored byte: packs by their names, blocks, chunks; then the index against them."""
     in_packs, codecs = {}, {}
@@ -122,12 +139,14 @@ def check(repository):
         need(settings["number"] == int(name.split("/")[1]), f"{name}: another number")
         need(settings["repository"] == repository.id, f"{name}: another repository")
         shares.append(settings["parity"])
+    ledger = ledger_records(repository)
     out(
         {
+            "ledger": ledger,
             "parities": parities,
             "share": shares[-1],
             "chunks": sum(map(len, in_packs.values())),
-            "places_most": max(map(len, in_packs.values())),
+            "places_most": max(map(len, in_packs.values()), default=0),
             "codecs": codecs,
             "segments": len(segments),
             "beats": len(beats),

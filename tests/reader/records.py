@@ -202,6 +202,36 @@ def settings(c):
     return value
 
 
+def ledger(c):
+    value = {
+        "repository": c.id16(),
+        "id": c.id16(),
+        "at": time(c),
+        "host": c.string(),
+        "program": c.string(),
+        "previous": c.list(lambda: (c.u64(), c.id16(), c.take(32))),
+    }
+    c.variant(1)
+    value["verified"] = {
+        "duration": c.u64(),
+        "complete": c.bool(),
+        "snapshots": c.u64(),
+        "packs_stored": c.u64(),
+        "bytes_stored": c.u64(),
+        "bytes_read": c.u64(),
+        "packs": c.list(c.u64),
+        "damaged_count": c.u64(),
+        "damaged": c.list(c.string),
+    }
+    verified = value["verified"]
+    need(len(value["previous"]) <= 64, "follows too many records")
+    need(len(verified["packs"]) <= 1 << 20, "too many packs")
+    need(len(verified["damaged"]) <= min(1000, verified["damaged_count"]), "too many damaged")
+    check_ascending(value["previous"])
+    check_ascending(verified["packs"])
+    return value
+
+
 def commit(c):
     value = {"repository": c.id16()}
     if c.variant(2) == 0:

@@ -20,13 +20,12 @@ from records import Malformed, Unsupported, need
 
 CONFIG, KEY_SLOT, BEAT, SNAPSHOT, TREE_PAGE, EXTENT_PAGE = 1, 2, 3, 4, 5, 6
 FORGOTTEN, TAGGING, PIN, CANDIDATES, DECISION = 7, 8, 9, 10, 11
-SETTINGS = 13
+LEDGER, SETTINGS = 12, 13
 PAYLOAD_MAX = {
     CONFIG: 64 << 10,
     KEY_SLOT: 64 << 10,
     BEAT: 64 << 10,
-    CANDIDATES: 64 << 20,
-    DECISION: 64 << 20,
+    LEDGER: 16 << 20,
     SNAPSHOT: 16 << 20,
     TREE_PAGE: (32 << 20) - 32,
     EXTENT_PAGE: (32 << 20) - 32,
@@ -40,7 +39,7 @@ PAYLOAD_MAX = {
 # Purposes of object keys, and the kinds of packs and segments, which are the first three of them.
 DATA_PACK, META_PACK, SEGMENT, FOR_SNAPSHOT, FOR_BEAT = 1, 2, 3, 4, 5
 FOR_FORGOTTEN, FOR_TAGGING, FOR_PIN, FOR_CANDIDATES, FOR_DECISION = 6, 7, 8, 9, 10
-FOR_SETTINGS = 12
+FOR_LEDGER, FOR_SETTINGS = 11, 12
 PACKS = {"data": DATA_PACK, "meta": META_PACK}
 
 # Base is an id, or None where the chunk is stored whole.

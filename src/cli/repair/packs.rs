@@ -8,7 +8,6 @@ use clap::Args;
 use crate::cli::context::{Context, Opened};
 use crate::cli::error::{CliError, talk_error};
 use crate::cli::exit::Exit;
-use crate::cli::key::host;
 use crate::cli::progress::talk;
 use crate::ops::repair::packs::{self, PacksOptions, PacksPlan};
 use crate::repo::{OpenOptions, Repository, Secret, Writer};
@@ -65,7 +64,7 @@ impl Packs {
             packs::dry_run(plan)
         } else {
             self.ask(&plan)?;
-            let writer = Writer { host: host(), pid: std::process::id() };
+            let writer = Writer { host: crate::fsutil::machine(), pid: std::process::id() };
             let options = PacksOptions { writer, forget: self.forget };
             packs::execute(&repo, from.as_ref(), plan, &options, cx.interrupt.flag())?
         };

@@ -125,6 +125,12 @@ impl<B: AsRef<[u8]>> Segment<B> {
         Ok(self.positions(id)?.map(|at| self.place(at)))
     }
 
+    /// The number among all places, in the order of [`Self::iter`], of a chunk's first one, and that.
+    pub fn position(&self, id: &ChunkId) -> Result<Option<(usize, Place)>, Malformed> {
+        let Some(at) = self.positions(id)?.next() else { return Ok(None) };
+        Ok(Some((at, self.place(at)?)))
+    }
+
     /// Whether this segment knows a chunk.
     pub fn contains(&self, id: &ChunkId) -> Result<bool, Malformed> {
         Ok(!self.positions(id)?.is_empty())
@@ -159,11 +165,6 @@ impl<B: AsRef<[u8]>> Segment<B> {
         let ids = self.ids_of(self.bucket(first)?).unwrap_or_default();
         let from = ids.partition_point(|id| *id < first.0);
         Ok(ids.iter().skip(from).map(|id| ChunkId(*id)))
-    }
-
-    /// The first record of a chunk.
-    pub fn position(&self, id: &ChunkId) -> Result<Option<usize>, Malformed> {
-        Ok(self.positions(id)?.next())
     }
 
     /// Where the records of a chunk are.

@@ -1,7 +1,9 @@
-//! Repair: making a repository whole again, never worse.
+//! Repair: putting right what can be put right, and saying what cannot.
 //!
-//! Each repair plans first and writes nothing for it; what it removes later, it has written anew
-//! before; stopped anywhere, it can be run again. A repository that holds something of a later
-//! icecore is refused.
+//! What must stay true: it never makes anything worse. Each has a plan that changes nothing; what
+//! replaces something is durable before that is removed; whatever a later icecore wrote is left
+//! alone, and the repair refused.
 
+pub mod index;
 pub mod packs;
+pub mod snapshots;

@@ -3,6 +3,7 @@
 //! No content is read. Segments are sorted, so distinct chunks are counted by merging them in place: the figures of
 //! 100 million chunks take no memory and one pass over the index.
 
+mod alone;
 mod classes;
 
 use std::cmp::Reverse;
@@ -12,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::format::{ChunkId, Folder, PackKind, Time, Totals};
 use crate::repo::{RepoError, Repository};
 
+use super::verify::Coverage;
 use super::{OpError, Result};
+pub use alone::{Alone, alone};
 pub use classes::{ClassCounter, ClassSums, FileSum};
 
 /// A number of things and their bytes.
@@ -54,6 +57,8 @@ pub struct StatsReport {
     pub segments: Sum,
     /// All objects; stored bytes.
     pub stored: Sum,
+    /// How much of the packs was verified lately.
+    pub coverage: Coverage,
     /// Snapshots and directories that cannot be read.
     pub damaged: Vec<RepoError>,
 }
@@ -79,6 +84,11 @@ pub fn run(repo: &Repository, interrupted: &AtomicBool) -> Result<StatsReport> {
     report.damaged = list.damaged;
     report.damaged.extend(counter.into_damaged());
     count_objects(repo, &mut report)?;
+    let mut packs = Vec::new();
+    for kind in [PackKind::Data, PackKind::Meta] {
+        packs.extend(repo.stored_packs(kind)?.0);
+    }
+    report.coverage = Coverage::now(repo, &packs, crate::clock::now())?;
     count_chunks(repo, &mut report, interrupted)?;
     Ok(report)
 }

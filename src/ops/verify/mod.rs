@@ -6,11 +6,18 @@
 //! in a pack. With `read_data` every stored byte is read as well: packs against their names,
 //! blocks against their seals, chunks against their ids.
 //!
+//! Which packs' data is read can be narrowed: a random sample, those not verified for a while, as
+//! many as a time allows. The least recently verified come first, so that runs with a budget get
+//! round to all of them; the structure is checked in any case.
+//!
 //! What must stay true: no damage hides another. Whatever is wrong is listed and the check goes
 //! on; only a medium that cannot be listed at all, and the user, end it early. Damage is listed by
 //! object, and what it costs by snapshot and path. What parity heals is told apart from damage.
 
+mod choose;
+mod coverage;
 mod parity;
+mod record;
 mod report;
 mod trees;
 
@@ -18,11 +25,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::format::{Folder, ObjectKey, PackKind};
+use crate::format::{Folder, ObjectKey, PackKind, pack_prefix};
 use crate::progress::Progress;
 use crate::repo::{PackCheck, RepoError, Repository, StoredPack};
 
@@ -30,20 +37,40 @@ use super::{OpError, Result};
 
 use trees::{Stored, Suspects, TreeCheck};
 
+pub use choose::Sample;
+pub use coverage::{Coverage, last_verified};
+pub use record::record;
 pub use report::{Affected, Damaged, Healed, VerifyReport};
 
 /// Packs waiting for a worker.
-const QUEUE: usize = 64;
+const QUEUE: usize = 4;
 
-/// How thorough to be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How thorough to be. Where none of the choices says otherwise, no data is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct VerifyOptions {
-    /// Read every stored byte.
+    /// Read every stored byte, or every one of what the other choices leave.
     pub read_data: bool,
+    /// Read a part of the packs.
+    pub sample: Option<Sample>,
+    /// Read packs that were not verified for so long.
+    pub older_than: Option<Duration>,
+    /// Begin to read no pack after so long.
+    pub max_duration: Option<Duration>,
     /// Workers, each with one pack in memory when data is read; 0 is one per processor.
     pub threads: usize,
     /// Leave damaged packs as they are, also where parity could heal them.
     pub no_heal: bool,
+}
+
+impl VerifyOptions {
+    /// Whether data of packs is read at all.
+    #[must_use]
+    pub const fn reads_data(&self) -> bool {
+        self.read_data
+            || self.sample.is_some()
+            || self.older_than.is_some()
+            || self.max_duration.is_some()
+    }
 }
 
 /// Verifies a repository.
@@ -56,19 +83,62 @@ pub fn run(
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    run_into(repo, options, &mut report, progress, interrupted)?;
+    Ok(report)
+}
+
+/// The same into a report that tells, where it ends with an error, what was done until then.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_into(
+    repo: &Repository,
+    options: VerifyOptions,
+    report: &mut VerifyReport,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<()> {
     let started = Instant::now();
-    let mut report = VerifyReport { read_data: options.read_data, ..Default::default() };
+    report.read_data = options.reads_data();
+    let result = check(repo, options, started, report, progress, interrupted);
+    report.complete = result.is_ok();
+    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    result
+}
+
+fn check(
+    repo: &Repository,
+    options: VerifyOptions,
+    started: Instant,
+    report: &mut VerifyReport,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<()> {
     repo.set_healing(!options.no_heal);
-    small_objects(repo, &mut report)?;
-    parity::settings(repo, &mut report)?;
-    let mut packs = packs(repo, &mut report)?;
-    // Healing first: a pack that was cut has its length again when the index is held against it.
-    let suspects = check_packs(repo, options, &packs, &mut report, progress, interrupted)?;
+    small_objects(repo, report)?;
+    parity::settings(repo, report)?;
+    let mut packs = packs(repo, report)?;
+    report.packs_stored = packs.len() as u64;
+    report.bytes_stored = packs.iter().map(|pack| pack.len).sum();
+    let now = now_secs();
+    let mut last = last_verified(repo, &packs)?;
+    let mut queue = Queue { read: Vec::new(), rest: packs.clone(), until: None };
+    if options.reads_data() {
+        (queue.read, queue.rest) = choose::split(packs.clone(), &last, &options, now);
+        queue.until = options.max_duration.and_then(|most| started.checked_add(most));
+    }
+    let checked = check_packs(repo, options.threads, queue, report, progress, interrupted);
+    last.add_all(now, report.read.iter().map(|(prefix, _)| *prefix));
+    let window = options.older_than.unwrap_or(coverage::WINDOW);
+    report.coverage = Some(Coverage::of(&packs, &last, now, window));
+    let suspects = checked?;
+    // After healing: a pack that was cut has its length again when the index is held against it.
     if !repo.healed_packs().is_empty() {
         packs = self::packs(repo, &mut VerifyReport::default())?;
     }
-    segments(repo, &packs, &mut report, interrupted)?;
-    parity::objects(repo, &packs, options.read_data, &mut report, interrupted)?;
+    segments(repo, &packs, report, interrupted)?;
+    parity::objects(repo, &packs, options.read_data, report, interrupted)?;
     let stored =
         Stored { packs: packs.into_iter().map(|pack| (pack.id, pack)).collect(), suspects };
     let list = repo.snapshots()?;
@@ -77,13 +147,17 @@ pub fn run(
     }
     let files: u64 = list.snapshots.last().map_or(0, |snapshot| snapshot.totals().files);
     progress.expect(files, 0);
-    let mut trees = TreeCheck::new(repo, &stored, &mut report, progress, interrupted);
+    let mut trees = TreeCheck::new(repo, &stored, report, progress, interrupted);
     for snapshot in list.snapshots.iter().rev() {
         trees.snapshot(snapshot)?;
     }
-    parity::healed(repo, &mut report);
-    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(report)
+    parity::healed(repo, report);
+    Ok(())
+}
+
+/// Seconds since 1970, as records of the ledger have them.
+fn now_secs() -> u64 {
+    u64::try_from(crate::clock::now().secs).unwrap_or(0)
 }
 
 /// Config, key slots and beats; and the names in the small folders that mean nothing to us.
@@ -102,33 +176,41 @@ fn small_objects(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
             Ok(_) => {}
         }
     }
-    let folders = [
-        Folder::Keys,
-        Folder::Sessions,
-        Folder::Snapshots,
-        Folder::Forgotten,
-        Folder::Tags,
-        Folder::Index,
-        Folder::Gc,
-        Folder::Settings,
-    ];
-    for folder in folders {
+    for folder in SMALL {
         for listed in repo.storage().list(folder).map_err(RepoError::from)? {
-            match listed.key {
-                None => report.stranger(listed.name),
-                Some(ObjectKey::Beat(session, number)) => match repo.check_beat(session, number) {
-                    Err(err) if !err.is_not_found() => drop(report.damage(&err)),
-                    _ => {}
-                },
-                Some(mark) => match repo.check_mark(&mark) {
-                    Err(err) if !err.is_not_found() => drop(report.damage(&err)),
-                    _ => {}
-                },
+            let checked = match listed.key {
+                None => {
+                    report.stranger(listed.name);
+                    continue;
+                }
+                Some(ObjectKey::Beat(session, number)) => repo.check_beat(session, number),
+                Some(key) => repo.check_mark(&key),
+            };
+            match checked {
+                Err(err) if !err.is_not_found() => drop(report.damage(&err)),
+                _ => {}
             }
         }
     }
+    for err in &repo.check_ledger()?.errors {
+        report.damage(err);
+    }
     Ok(())
 }
+
+/// Folders of small objects.
+const SMALL: [Folder; 10] = [
+    Folder::Keys,
+    Folder::Sessions,
+    Folder::Snapshots,
+    Folder::Index,
+    Folder::Gc,
+    Folder::Forgotten,
+    Folder::Tags,
+    Folder::Pins,
+    Folder::Settings,
+    Folder::Ledger,
+];
 
 fn packs(repo: &Repository, report: &mut VerifyReport) -> Result<Vec<StoredPack>> {
     let mut packs = Vec::new();
@@ -161,33 +243,70 @@ fn segments(
     Ok(())
 }
 
+/// Packs by what is done with them.
+struct Queue {
+    /// All of these is read, in this order, as long as there is time.
+    read: Vec<StoredPack>,
+    /// Of these, and of what there was no time for, the structure is checked.
+    rest: Vec<StoredPack>,
+    until: Option<Instant>,
+}
+
 /// Checks all packs, several at a time. Returns what has an unreadable copy.
 fn check_packs(
     repo: &Repository,
-    options: VerifyOptions,
-    packs: &[StoredPack],
+    threads: usize,
+    queue: Queue,
     report: &mut VerifyReport,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<Suspects> {
-    let threads = match options.threads {
+    let threads = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let bytes = if options.read_data { packs.iter().map(|pack| pack.len).sum() } else { 0 };
-    progress.expect(0, bytes);
+    let Queue { read, mut rest, until } = queue;
+    progress.expect(0, read.iter().map(|pack| pack.len).sum());
     let merged = Mutex::new((report, Suspects::default()));
-    let (sender, receiver) = crossbeam_channel::bounded::<StoredPack>(QUEUE);
-    let work = |receiver: Receiver<StoredPack>| {
-        for pack in receiver {
-            let check = repo.check_and_heal(&pack, options.read_data);
-            progress.done(0, if options.read_data { pack.len } else { 0 });
-            // Whole between any two statements, so a panic elsewhere spoils nothing.
-            let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
-            let (report, suspects) = &mut *merged;
-            merge(report, &pack, check, suspects);
-        }
+    let add = |pack: &StoredPack, check, is_read| {
+        // Whole between any two statements, so a panic elsewhere spoils nothing.
+        let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let (report, suspects) = &mut *merged;
+        merge(report, pack, check, is_read, suspects);
     };
+    let is_late = || until.is_some_and(|until| Instant::now() >= until);
+    let begun = in_threads(threads, &read, is_late, interrupted, |pack| {
+        let check = repo.check_and_heal(pack, true);
+        progress.done(0, pack.len);
+        add(pack, check, true);
+    })?;
+    rest.extend_from_slice(read.get(begun..).unwrap_or_default());
+    in_threads(
+        threads,
+        &rest,
+        || false,
+        interrupted,
+        |pack| {
+            add(pack, repo.check_and_heal(pack, false), false);
+        },
+    )?;
+    Ok(merged.into_inner().unwrap_or_else(PoisonError::into_inner).1)
+}
+
+/// Does `work` for packs in their order until it `is_late`; returns how many were begun.
+fn in_threads(
+    threads: usize,
+    packs: &[StoredPack],
+    is_late: impl Fn() -> bool,
+    interrupted: &AtomicBool,
+    work: impl Fn(&StoredPack) + Sync,
+) -> Result<usize> {
+    let (sender, receiver) = crossbeam_channel::bounded::<StoredPack>(QUEUE);
+    let is_over = || interrupted.load(Ordering::Relaxed);
+    let work = |receiver: Receiver<StoredPack>| {
+        receiver.iter().take_while(|_| !is_over()).for_each(|pack| work(&pack));
+    };
+    let mut begun = 0;
     let panicked = std::thread::scope(|scope| {
         let worker = |_| {
             let receiver = receiver.clone();
@@ -197,9 +316,10 @@ fn check_packs(
         // Only workers hold it now: when all have panicked, sending fails instead of waiting.
         drop(receiver);
         for pack in packs {
-            if interrupted.load(Ordering::Relaxed) || sender.send(*pack).is_err() {
+            if is_over() || is_late() || sender.send(*pack).is_err() {
                 break;
             }
+            begun += 1;
         }
         drop(sender);
         let joined: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
@@ -208,13 +328,26 @@ fn check_packs(
     if panicked {
         return Err(OpError::Panicked);
     }
-    if interrupted.load(Ordering::Relaxed) {
+    if is_over() {
         return Err(OpError::Interrupted);
     }
-    Ok(merged.into_inner().unwrap_or_else(PoisonError::into_inner).1)
+    Ok(begun)
 }
 
-fn merge(report: &mut VerifyReport, pack: &StoredPack, check: PackCheck, suspects: &mut Suspects) {
+fn merge(
+    report: &mut VerifyReport,
+    pack: &StoredPack,
+    check: PackCheck,
+    is_read: bool,
+    suspects: &mut Suspects,
+) {
+    if is_read {
+        report.packs_read += 1;
+        report.bytes_read += pack.len;
+        if check.errors.is_empty() {
+            report.read.push((pack_prefix(&pack.id), pack.len));
+        }
+    }
     report.packs += 1;
     report.blocks += check.blocks;
     report.chunks += check.chunks;

@@ -9,6 +9,8 @@ use crate::ops::path::escaped;
 use crate::repo::{PACK_MISSING, RepoError};
 use crate::storage::StorageError;
 
+use super::Coverage;
+
 /// Affected paths that are listed; the count goes on.
 const AFFECTED_LISTED: usize = 100;
 /// Damaged objects that are listed; the count goes on.
@@ -49,8 +51,22 @@ pub struct Affected {
 /// What a verification found. Nothing is wrong where [`VerifyReport::is_clean`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// Every stored byte was read, not only the structure.
+    /// Data of packs was read, not only the structure.
     pub read_data: bool,
+    /// It came to its end.
+    pub complete: bool,
+    /// Packs that there are.
+    pub packs_stored: u64,
+    /// Their bytes.
+    pub bytes_stored: u64,
+    /// Packs of which every byte was read.
+    pub packs_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// What the ledger and this run say of how recently packs were read.
+    pub coverage: Option<Coverage>,
+    /// The record in the ledger.
+    pub recorded: Option<String>,
     /// Snapshots walked.
     pub snapshots: u64,
     /// Tree pages read, each once over all snapshots.
@@ -95,6 +111,9 @@ pub struct VerifyReport {
     pub lost: BTreeMap<SnapshotId, Vec<Vec<u8>>>,
     /// Wall time.
     pub duration_ms: u64,
+    /// Packs of which every byte was read and is what it should be: prefix of the id, and length.
+    #[serde(skip)]
+    pub(super) read: Vec<(u64, u64)>,
     #[serde(skip)]
     pub(super) seen: Seen,
 }

@@ -39,7 +39,8 @@ use super::error::{InObject, RepoError, Result};
 use super::vault::Vault;
 
 use cache::{BodyFile, checked, log_cache, map, write_cache};
-use open::{Body, OpenSegment};
+use open::Body;
+pub(crate) use open::OpenSegment;
 pub use records::Records;
 use stored::{CopyError, IN_MEMORY_MAX, fetch_to_file};
 pub(crate) use stored::{fetch, seal};

@@ -50,7 +50,7 @@ impl Body {
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
     pub(super) id: SegmentId,
-    pub(super) segment: Segment<Body>,
+    pub(crate) segment: Segment<Body>,
     /// From the cache, so that a fresh copy may be better.
     pub(super) mapped: bool,
     /// Whether that copy was asked for.

@@ -76,7 +76,7 @@ impl Records {
     /// know it.
     pub fn number(&self, id: &ChunkId) -> Result<Option<u64>> {
         for (open, start) in self.segments.iter().zip(&self.starts) {
-            if let Some(at) = open.segment.position(id).in_object(&open.object())? {
+            if let Some((at, _)) = open.segment.position(id).in_object(&open.object())? {
                 return Ok(Some(start + at as u64));
             }
         }

@@ -26,7 +26,7 @@ use icecore::format::pack::{Footer, Trailer};
 use icecore::format::parity::{HEAD_LEN, Parity, SUM_LEN};
 use icecore::format::{
     Beat, ChunkId, Commit, Contents, ExtentPage, Forgotten, FrameKind, Generation, KeyId, KeySlot,
-    OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, Pin, PinId, RepositoryId, Seal, Settings,
+    LedgerRecord, RecordId,    OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, Pin, PinId, RepositoryId, Seal, Settings,
     SnapshotId, StoredConfig, Tagging, TreePage, checksum16, frame, limits,
 };
 
@@ -199,6 +199,19 @@ pub fn parity(data: &[u8]) {
                 assert_eq!(blake3::hash(&pack).as_bytes(), &of.pack.0);
             }
         }
+    }
+}
+
+pub fn ledger(data: &[u8]) {
+    // A repository id, the record's id, and the seconds of its time.
+    let repository = RepositoryId(id_at(data, 0));
+    let secs = data.get(32..).and_then(|rest| rest.first_chunk()).map(|b| i64::from_le_bytes(*b));
+    let secs = u64::try_from(secs.unwrap_or(0)).unwrap_or(0);
+    if data.len() > FrameKind::Ledger.payload_max() {
+        return;
+    }
+    if let Ok(record) = LedgerRecord::decode(data, repository, secs, RecordId(id_at(data, 16))) {
+        assert_eq!(record.encode(), data);
     }
 }
 
