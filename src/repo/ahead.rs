@@ -20,7 +20,7 @@ use crate::format::pack::{BlockEntry, Footer};
 use crate::format::{OBJECT_HEADER_LEN, ObjectKey, PackId};
 use crate::sync::lock;
 
-use super::blocks::{Block, Claim};
+use super::blocks::{Block, Claim, Decoded, Wanted};
 use super::chunks::ChunkReader;
 use super::pack::footer_of;
 
@@ -226,7 +226,7 @@ impl ChunkReader {
         // These wait for their bases, so nothing may be claimed meanwhile.
         for (place, entry) in told {
             if !self.cache.has(&Self::key(&place))
-                && let Ok(block) = self.block(&place)
+                && let Ok(block) = self.block(&place, Wanted::Whole)
             {
                 self.check_ahead(&place, entry, &block);
             }
@@ -250,7 +250,7 @@ impl ChunkReader {
             };
             rest = after;
             if let Ok(plain) = self.decode_block(&place, block.to_vec()) {
-                self.check_ahead(&place, entry, &claim.fill(plain));
+                self.check_ahead(&place, entry, &claim.fill(Decoded::Whole(plain)));
             }
         }
     }
