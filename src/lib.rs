@@ -66,6 +66,8 @@
 //!   the checkpoint or dump before this one.
 //! - *A thread of the mount polls the device for 100 µs after an answer*, one at a time: waking one
 //!   costs five times what an answer does. `cp -a` of 105,000 files takes 13.8 s instead of 20.6.
+//! - *Reads of up to 32 KiB from files of a MiB and more decode a block up to their chunk only*, and
+//!   all of it when it is met again: 4 KiB at random from a cold disk image take a fifth less.
 //! - *A MiB of which any page was cached before an ingest stays cached*, all else that it reads of
 //!   files over 1 MiB is dropped; `localfs/pagecache` says how that is told.
 
