@@ -191,3 +191,54 @@ fn readers_may_outlive_the_mount() {
     drop(reader);
     world.unmount_done();
 }
+
+/// Opens handles (of name_to_handle_at(2)) of the paths that it is given, on a mount of its own
+/// each time it reads a line, and says what stands there.
+const HANDLES: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+point, paths = sys.argv[1], sys.argv[2:]
+handles = []
+for path in paths:
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 8 + 128)
+    mount = ctypes.c_int()
+    if libc.name_to_handle_at(-100, path.encode(), handle, ctypes.byref(mount), 0):
+        sys.exit("no handle of " + path)
+    handles.append((path, os.lstat(path).st_ino, handle))
+print("taken", flush=True)
+sys.stdin.readline()
+root = os.open(point, os.O_RDONLY | os.O_DIRECTORY)
+for path, number, handle in handles:
+    fd = libc.open_by_handle_at(root, handle, os.O_RDONLY)
+    if fd < 0:
+        sys.exit(path + ": " + os.strerror(ctypes.get_errno()))
+    assert os.fstat(fd).st_ino == number, path
+    if os.path.isdir(path):
+        assert sorted(os.listdir(fd)) == sorted(os.listdir(path)), path
+        assert os.stat("..", dir_fd=fd).st_ino == os.stat(path + "/..").st_ino, path
+    os.close(fd)
+print("found", flush=True)
+"#;
+
+#[test]
+fn handles_of_a_network_server_are_good_after_a_remount() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+    let mut world =
+        World::of(&Item::directory().with("linked", Item::file("x").link(3, 2)).with("a", {
+            let deep = Item::directory().with("f", Item::file("x"));
+            Item::directory().with("b", deep).with("too", Item::file("x").link(3, 2))
+        }));
+    let snapshot = fs::canonicalize(world.latest("")).unwrap();
+    let paths = ["", "a", "a/b", "a/b/f", "linked"].map(|path| snapshot.join(path));
+    let mut python = Command::new("python3");
+    python.args(["-c", HANDLES]).arg(world.mountpoint()).args(&paths);
+    let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "taken");
+    world.take_down();
+    world.mount();
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(said.next().and_then(Result::ok).as_deref(), Some("found"));
+    assert!(child.wait().unwrap().success());
+}

@@ -19,7 +19,7 @@ use icecore::fuse::{self, MountOptions, Mounted, Readers};
 use icecore::repo::{InitOptions, OpenOptions, Repository};
 use icecore::storage::{Listed, MemoryStorage, Operation, RecordStorage, Storage, StorageError};
 
-use mount_tree::{Item, commit};
+use mount_tree::{Item, Piece, What, commit};
 
 /// What is wrong with reads of data packs at the moment.
 #[derive(Debug, Default)]
@@ -117,11 +117,17 @@ struct World {
 
 impl World {
     fn of(root: &Item) -> Self {
+        Self::of_all(&[root])
+    }
+
+    fn of_all(roots: &[&Item]) -> Self {
         assert!(Path::new("/dev/fuse").exists(), "these tests need /dev/fuse");
         let storage = Arc::new(RecordStorage::new(Troubled::default()));
         Repository::init(&storage, None, "", InitOptions::default()).unwrap();
         let open = || Repository::open(storage.clone(), None, &OpenOptions::default()).unwrap();
-        commit(&open(), root, 1_795_349_045, &[]);
+        for (secs, root) in (1_795_349_045..).zip(roots) {
+            commit(&open(), root, secs, &[]);
+        }
         let folder = tempfile::tempdir().unwrap();
         let repo = Arc::new(open());
         let mounted = fuse::mount(repo, folder.path(), MountOptions::default()).unwrap();
@@ -222,6 +228,52 @@ fn listing_a_tree_reads_no_content() {
     let listed = find.arg(world.path(".")).args(["-size", "+1c"]).output().unwrap();
     assert_eq!(listed.stdout.iter().filter(|&&byte| byte == b'\n').count(), 12 * 151 + 1);
     assert!(world.blocks_read().is_empty());
+}
+
+#[test]
+fn comparing_two_snapshots_reads_no_directory_that_did_not_change() {
+    let tree = |text: &str| {
+        let changed = Item::directory().with("f", Item::file(noise(7, 9000)));
+        let mut tree = many(6, 80, 20_000);
+        tree.add("same", Item::directory().with("big", Item::file(noise(8, 20 << 20))));
+        tree.add("changed", changed.with("g", Item::file(text.repeat(1000))));
+        tree
+    };
+    let world = World::of_all(&[&tree("old"), &tree("new")]);
+    let point = world.folder.path().join("snapshots");
+    let snapshots = fs::read_dir(point).unwrap().map(|entry| entry.unwrap().path());
+    let mut diff = std::process::Command::new("diff");
+    let told = diff.arg("-rq").args(snapshots).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.ends_with("/changed/g differ\n") && told.lines().count() == 1, "{told}");
+    let ranges = world.blocks_read();
+    let bytes: u64 = ranges.values().flatten().map(|range| range.end - range.start).sum();
+    // The blocks that hold what is in the directory that changed, on both sides; what does not
+    // differ has 30 MB.
+    assert!(bytes < 4 << 20, "{bytes} bytes were read");
+}
+
+#[test]
+fn a_huge_file_opens_and_reads_anywhere_in_a_few_reads() {
+    const PIECES: u64 = 2000;
+    const HOLE: u64 = 100 << 20;
+    let data = noise(9, 4096);
+    let pieces = (0..PIECES).flat_map(|_| [Piece::Hole(HOLE), Piece::Data(data.clone())]);
+    let huge = Item::new(What::File(pieces.collect()));
+    let world = World::of(&Item::directory().with("huge", huge));
+    let file = File::open(world.path("huge")).unwrap();
+    let size = file.metadata().unwrap().len();
+    assert_eq!(size, PIECES * (HOLE + 4096));
+    let mut page = vec![1; 4096];
+    for piece in [PIECES - 1, 0, PIECES / 2] {
+        let start = piece * (HOLE + 4096);
+        file.read_exact_at(&mut page, start).unwrap();
+        assert!(page.iter().all(|&byte| byte == 0));
+        file.read_exact_at(&mut page, start + HOLE).unwrap();
+        assert!(page == data);
+    }
+    let reads = world.storage.operations().len();
+    assert!(reads <= 24, "{reads} reads of the storage for a file of {size} bytes");
 }
 
 /// Reads page by page; pages that are other than they should be, and those that fail.

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Mounted, Sandbox, require_root, run_ok};
 use serde_json::Value;
@@ -145,6 +146,17 @@ fn after_the_wait_lazy_takes_it_off() {
     assert_eq!(std::io::read_to_string(open).unwrap(), "content", "and serves who has it open");
 }
 
+#[test]
+fn force_fails_who_has_it_open() {
+    let sandbox = Sandbox::new();
+    let mount = mounted(&sandbox);
+    let mut open = fs::File::open(mount.latest().join("sleep")).unwrap();
+    assert_eq!(umount(&sandbox, mount.path(), &["--force"]), (Some(0), String::new()));
+    assert!(!mount.latest().exists());
+    let failed = std::io::copy(&mut open, &mut std::io::sink()).unwrap_err();
+    assert!(matches!(failed.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED)), "{failed}");
+}
+
 /// The process that serves a mount: its command line ends with the mountpoint.
 fn serving(point: &Path) -> String {
     let end = format!("\0--\0{}\0", point.display());
@@ -171,4 +183,58 @@ fn a_mount_whose_process_died_is_taken_off() {
     assert_eq!(error["users"][0]["pid"], reader.0.id(), "nobody answers, and still it is told");
     reader.end();
     assert_eq!(umount(&sandbox, mount.path(), &[]), (Some(0), String::new()));
+}
+
+#[test]
+fn the_next_mount_takes_off_what_a_killed_one_left() {
+    let sandbox = Sandbox::new();
+    let mount = mounted(&sandbox);
+    let reader = Process::start(Command::new("sleep").arg("600").current_dir(mount.path()));
+    run_ok("kill", &["-KILL", &serving(mount.path())]);
+    while fs::metadata(mount.path()).is_ok() {
+        std::thread::yield_now();
+    }
+    let again = sandbox.icecore().args(["-r", "repository", "mount"]).arg(mount.path()).output();
+    let said = String::from_utf8(again.unwrap().stderr).unwrap();
+    assert!(
+        said.contains("held a mount whose process had been killed; it was taken off"),
+        "{said}"
+    );
+    assert_eq!(fs::read(mount.latest().join("file")).unwrap(), b"content");
+    reader.end();
+    assert_eq!(umount(&sandbox, mount.path(), &[]), (Some(0), String::new()));
+}
+
+/// Small files, so that most of what is read is given to the kernel unasked, by a thread that the
+/// kernel may hold when the process is killed.
+#[test]
+fn readers_end_when_a_mount_that_was_killed_is_taken_off() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.folder("source");
+    for file in 0..4000 {
+        let folder = source.join((file / 200).to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file.to_string()), vec![file as u8; 1500]).unwrap();
+    }
+    sandbox.icecore().args(["init", "-q", "repository"]).assert().success();
+    let ingest = ["-r", "repository", "ingest", "-q", "-C", "source", "."];
+    sandbox.icecore().args(ingest).assert().success();
+    for round in 0..6 {
+        let mount = sandbox.mount(&sandbox.path().join("repository"), &[""; 0]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "cd \"$1\" && exec tar -cf - . | cat > /dev/null", "sh"]);
+        command.arg(mount.latest()).stderr(Stdio::null());
+        let mut readers: Vec<_> = (0..8).map(|_| Process::start(&mut command)).collect();
+        std::thread::sleep(Duration::from_millis(60 + 30 * round));
+        run_ok("kill", &["-KILL", &serving(mount.path())]);
+        let (code, said) = umount(&sandbox, mount.path(), &["--lazy", "-q"]);
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+        let end = Instant::now() + Duration::from_secs(20);
+        for reader in &mut readers {
+            while reader.0.try_wait().unwrap().is_none() {
+                assert!(Instant::now() < end, "a reader waits for what nobody answers");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
 }

@@ -2159,7 +2159,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__umount)
-            opts="-z -r -q -v -h --wait --lazy --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-z -f -r -q -v -h --wait --lazy --force --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -206,6 +206,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand umount" -l cache-dir -d 
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s z -l lazy -d 'Take it off the tree, after the wait if --wait is given, else now; it ends when the last who uses it is done'
+complete -c icecore -n "__fish_icecore_using_subcommand umount" -s f -l force -d 'Fail whatever is waited for on it, and take it off now: for a mount that does not answer'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand umount" -l json -d 'Print the report as JSON; errors too, on standard error'

@@ -27,12 +27,16 @@ const USES_SHOWN: usize = 3;
 /// 11, and the mount stays, unless --lazy. A plain user sees only their own processes.
 ///
 /// Without --lazy and --wait, 5 seconds are waited: enough for a program that is about to end.
+///
+/// Where a process was killed and cannot end, since the kernel waits for it, its mount is ended:
+/// who waits for an answer of it gets an error. --force does so with any mount.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   icecore umount /mnt/back
   icecore umount --wait 10min /mnt/back
-  icecore umount --wait 30s --lazy /mnt/back")]
+  icecore umount --wait 30s --lazy /mnt/back
+  icecore umount --force /mnt/back")]
 pub(crate) struct Umount {
     /// Where it is mounted
     #[arg(required = true)]
@@ -46,6 +50,10 @@ pub(crate) struct Umount {
     /// uses it is done
     #[arg(short = 'z', long)]
     lazy: bool,
+
+    /// Fail whatever is waited for on it, and take it off now: for a mount that does not answer
+    #[arg(short, long, conflicts_with_all = ["wait", "lazy"])]
+    force: bool,
 }
 
 /// How long is waited unless told.
@@ -55,6 +63,10 @@ impl Umount {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let wait = self.wait.unwrap_or(if self.lazy { Duration::ZERO } else { WAIT });
         for mountpoint in &self.mountpoint {
+            if self.force {
+                fuse::umount(mountpoint, Readers::Fail)?;
+                continue;
+            }
             take_off(cx, mountpoint, wait, self.lazy)?;
         }
         let points = || self.mountpoint.iter().map(|point| bytes(point));
@@ -99,7 +111,9 @@ fn in_use(mountpoint: &Path, users: &Users) -> CliError {
         None => format!("{} is in use", mountpoint.display()),
     };
     let mut hint =
-        "--wait gives them longer; --lazy takes it off now and ends when they do".to_owned();
+        "--wait gives them longer; --lazy takes it off now and ends when they do; --force fails \
+         what they wait for, where the mount does not answer"
+            .to_owned();
     if users.hidden {
         hint.push_str("; root also sees processes of other users");
     } else if summary(users).is_none() {

@@ -9,6 +9,7 @@
 //! repository would go through the mount.
 
 mod adapter;
+mod connection;
 mod convert;
 pub mod daemon;
 mod error;

@@ -13,7 +13,7 @@ use super::live::{Watch, watch};
 use super::push::{self, Pusher};
 use super::table::{FS_TYPE, SOURCE, mounted_on};
 use super::turns::Turns;
-use super::umount::{Readers, umount};
+use super::umount::{Readers, take_off_dead, umount};
 use crate::repo::Repository;
 use crate::vfs::{ShowOwner, Start, Vfs, VfsOptions};
 
@@ -90,7 +90,8 @@ pub fn mount(repo: Arc<Repository>, mountpoint: &Path, options: MountOptions) ->
     prepare(repo, mountpoint, options)?.mount()
 }
 
-/// Looks at the mountpoint and reads the snapshots.
+/// Looks at the mountpoint and reads the snapshots. What an icecore that was killed has left on the
+/// mountpoint is taken off.
 ///
 /// # Errors
 /// Where the mountpoint does not exist, is no directory, is taken by another mount of icecore, or
@@ -103,12 +104,13 @@ pub fn prepare(
     let location = repo.location();
     let mountpoint = check(mountpoint, &location)?;
     let config = config(&location, &options);
-    let MountOptions { uid, gid, start, owners, .. } = options;
+    let MountOptions { allow_other: shared, uid, gid, start, owners, .. } = options;
     let options = VfsOptions {
         uid: uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
         gid: gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
         start,
         owners,
+        shared,
         ..VfsOptions::default()
     };
     let vfs = Arc::new(Vfs::new(repo, options)?);
@@ -133,11 +135,11 @@ impl Prepared {
 /// Mounts, and starts the threads that answer and those that work ahead of what is asked.
 fn serve(vfs: &Arc<Vfs>, mountpoint: &Path, config: &Config) -> io::Result<BackgroundSession> {
     let turns = Turns::new();
-    let (pusher, files) = Pusher::new(Arc::clone(vfs));
+    let (pusher, work) = Pusher::new(vfs);
     let adapter = Adapter::new(Arc::clone(vfs), Arc::clone(&turns), pusher);
     let session = Session::new(adapter, mountpoint, config)?;
     turns.set_device(session.as_fd().try_clone_to_owned()?);
-    push::start(vfs, &turns, session.notifier(), files)?;
+    push::start(vfs, &turns, session.notifier(), work)?;
     session.spawn()
 }
 
@@ -167,6 +169,13 @@ fn config(location: &str, options: &MountOptions) -> Config {
 /// The mountpoint as an absolute path without links, after all that can be told beforehand.
 fn check(mountpoint: &Path, location: &str) -> Result<PathBuf> {
     let given = || mountpoint.to_owned();
+    // Before the path is touched: what nobody answers would not come back.
+    if take_off_dead(mountpoint)? {
+        tracing::warn!(
+            "{} held a mount whose process had been killed; it was taken off",
+            mountpoint.display()
+        );
+    }
     let real = mountpoint.canonicalize().map_err(|source| match source.raw_os_error() {
         Some(libc::ENOTCONN) => FuseError::Dead { mountpoint: given() },
         _ => FuseError::Mountpoint { mountpoint: given(), source },

@@ -15,7 +15,7 @@ use fuser::{INodeNo, Notifier};
 use super::adapter::guarded;
 use super::turns::Turns;
 use super::walks::SmallFile;
-use crate::repo::NextBlocks;
+use crate::repo::AheadQueue;
 use crate::vfs::{Ino, Vfs};
 
 /// Lists of files that wait for being given; a reader that is so far ahead needs them no more.
@@ -23,24 +23,32 @@ const QUEUE: usize = 16;
 /// Threads that decode ahead of readers.
 const DECODERS_MAX: usize = 4;
 
-/// Takes files that are to be given to the kernel. The threads end when it is dropped.
+/// Takes files that are to be given to the kernel. The threads end when it is dropped, each after
+/// the file or block that it is at.
 #[derive(Debug)]
 pub(super) struct Pusher {
     files: Sender<Vec<SmallFile>>,
-    vfs: Arc<Vfs>,
+    blocks: Arc<AheadQueue>,
+}
+
+/// Its other end, for [`start`] once there is a kernel to talk to.
+#[derive(Debug)]
+pub(super) struct Work {
+    files: Receiver<Vec<SmallFile>>,
+    blocks: Arc<AheadQueue>,
 }
 
 impl Drop for Pusher {
     fn drop(&mut self) {
-        self.vfs.repository().stop_read_ahead();
+        self.blocks.end();
     }
 }
 
 impl Pusher {
-    /// Its other end is for [`Self::start`], once there is a kernel to talk to.
-    pub(super) fn new(vfs: Arc<Vfs>) -> (Self, Receiver<Vec<SmallFile>>) {
-        let (files, receiver) = crossbeam_channel::bounded(QUEUE);
-        (Self { files, vfs }, receiver)
+    pub(super) fn new(vfs: &Vfs) -> (Self, Work) {
+        let (sender, files) = crossbeam_channel::bounded(QUEUE);
+        let blocks = Arc::new(vfs.repository().start_read_ahead());
+        (Self { files: sender, blocks: Arc::clone(&blocks) }, Work { files, blocks })
     }
 
     /// Gives these files to the kernel soon, or not at all where too many wait.
@@ -56,33 +64,35 @@ pub(super) fn start(
     vfs: &Arc<Vfs>,
     turns: &Arc<Turns>,
     notifier: Notifier,
-    files: Receiver<Vec<SmallFile>>,
+    work: Work,
 ) -> io::Result<()> {
     let decoders = thread::available_parallelism().map_or(1, usize::from).min(DECODERS_MAX);
-    let blocks = vfs.repository().start_read_ahead();
     for number in 0..decoders {
-        let (vfs, turns, blocks) = (Arc::clone(vfs), Arc::clone(turns), blocks.clone());
-        let work = move || decode(&vfs, &turns, &blocks);
-        thread::Builder::new().name(format!("ahead-{number}")).spawn(work)?;
+        let (vfs, turns, blocks) = (Arc::clone(vfs), Arc::clone(turns), Arc::clone(&work.blocks));
+        let decode = move || decode(&vfs, &turns, &blocks);
+        thread::Builder::new().name(format!("ahead-{number}")).spawn(decode)?;
     }
     let (vfs, turns) = (Arc::clone(vfs), Arc::clone(turns));
-    let work = move || give(&vfs, &turns, &notifier, &files);
-    thread::Builder::new().name("push".into()).spawn(work)?;
+    let give = move || give(&vfs, &turns, &notifier, &work);
+    thread::Builder::new().name("push".into()).spawn(give)?;
     Ok(())
 }
 
-fn decode(vfs: &Vfs, turns: &Turns, blocks: &Receiver<NextBlocks>) {
-    for next in blocks {
+fn decode(vfs: &Vfs, turns: &Turns, blocks: &AheadQueue) {
+    while let Some(next) = blocks.next() {
         let _busy = turns.busy();
         guarded("reading ahead", || vfs.repository().read_ahead(&next));
     }
 }
 
-fn give(vfs: &Vfs, turns: &Turns, notifier: &Notifier, files: &Receiver<Vec<SmallFile>>) {
+fn give(vfs: &Vfs, turns: &Turns, notifier: &Notifier, work: &Work) {
     let mut buffer = Vec::new();
-    for list in files {
+    for list in &work.files {
         let _busy = turns.busy();
         for file in list {
+            if work.blocks.is_ended() {
+                return;
+            }
             buffer.resize(file.size as usize, 0);
             guarded("reading a file unasked", || {
                 let read = vfs.read_at(Ino(file.ino), 0, &mut buffer);

@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select_biased};
 use lru::LruCache;
 
 use crate::format::index::{PackInfo, Place};
@@ -20,7 +20,7 @@ use crate::format::pack::{BlockEntry, Footer};
 use crate::format::{OBJECT_HEADER_LEN, ObjectKey, PackId};
 use crate::sync::lock;
 
-use super::blocks::{Block, Claim};
+use super::blocks::{Block, Claim, Decoded, Wanted};
 use super::chunks::ChunkReader;
 use super::pack::footer_of;
 
@@ -90,10 +90,57 @@ impl Streams {
     }
 }
 
+/// The queue, and how many take from it.
+#[derive(Debug)]
+struct Queue {
+    sender: Sender<NextBlocks>,
+    receiver: Receiver<NextBlocks>,
+    users: usize,
+}
+
+/// One user's end of the queue of blocks that are likely to be read next. Threads of the user's take
+/// from it and give what they get to [`Repository::read_ahead`](super::Repository::read_ahead).
+#[derive(Debug)]
+pub struct AheadQueue {
+    ahead: Arc<Ahead>,
+    blocks: Receiver<NextBlocks>,
+    /// Sends nothing; its other end is dropped where this user takes no more.
+    ended: Receiver<()>,
+    running: Mutex<Option<Sender<()>>>,
+}
+
+impl AheadQueue {
+    /// Waits for blocks; `None` after [`Self::end`].
+    pub fn next(&self) -> Option<NextBlocks> {
+        select_biased! {
+            recv(self.ended) -> _ => None,
+            recv(self.blocks) -> next => next.ok(),
+        }
+    }
+
+    /// Whether [`Self::end`] was called.
+    pub fn is_ended(&self) -> bool {
+        lock(&self.running).is_none()
+    }
+
+    /// Gives this user's threads nothing more; other users go on.
+    pub fn end(&self) {
+        if lock(&self.running).take().is_some() {
+            self.ahead.leave();
+        }
+    }
+}
+
+impl Drop for AheadQueue {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// What is known of the order of reading.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    queue: Mutex<Option<Sender<NextBlocks>>>,
+    queue: Mutex<Option<Queue>>,
     streams: Mutex<Streams>,
     footers: Mutex<LruCache<PackId, Arc<Footer>>>,
 }
@@ -104,24 +151,35 @@ impl Ahead {
         Self { queue: Mutex::default(), streams: Mutex::default(), footers }
     }
 
-    /// A new queue; who takes from the one before gets no more.
-    pub(crate) fn start(&self) -> Receiver<NextBlocks> {
-        let (sender, receiver) = crossbeam_channel::bounded(QUEUE);
-        *lock(&self.queue) = Some(sender);
-        receiver
+    /// One more user of the queue.
+    pub(crate) fn start(self: &Arc<Self>) -> AheadQueue {
+        let mut queue = lock(&self.queue);
+        let queue = queue.get_or_insert_with(|| {
+            let (sender, receiver) = crossbeam_channel::bounded(QUEUE);
+            Queue { sender, receiver, users: 0 }
+        });
+        queue.users += 1;
+        let (running, ended) = crossbeam_channel::bounded(0);
+        let (ahead, blocks) = (Arc::clone(self), queue.receiver.clone());
+        AheadQueue { ahead, blocks, ended, running: Mutex::new(Some(running)) }
     }
 
-    pub(crate) fn stop(&self) {
-        lock(&self.queue).take();
+    fn leave(&self) {
+        let mut queue = lock(&self.queue);
+        if let Some(now) = queue.as_mut() {
+            now.users -= 1;
+        }
+        queue.take_if(|queue| queue.users == 0);
     }
 
     /// A block was used for the first time since it was decoded.
     pub(super) fn used(&self, place: &Place) {
-        let Some(queue) = lock(&self.queue).clone() else { return };
+        let sender = lock(&self.queue).as_ref().map(|queue| queue.sender.clone());
+        let Some(sender) = sender else { return };
         let block = place.block_offset..place.block_offset.saturating_add(place.block_len);
         let next = lock(&self.streams).used(place.pack.id, block);
         if let Some(range) = next {
-            let _ = queue.try_send(NextBlocks { pack: place.pack, range });
+            let _ = sender.try_send(NextBlocks { pack: place.pack, range });
         }
     }
 
@@ -168,7 +226,7 @@ impl ChunkReader {
         // These wait for their bases, so nothing may be claimed meanwhile.
         for (place, entry) in told {
             if !self.cache.has(&Self::key(&place))
-                && let Ok(block) = self.block(&place)
+                && let Ok(block) = self.block(&place, Wanted::Whole)
             {
                 self.check_ahead(&place, entry, &block);
             }
@@ -192,7 +250,7 @@ impl ChunkReader {
             };
             rest = after;
             if let Ok(plain) = self.decode_block(&place, block.to_vec()) {
-                self.check_ahead(&place, entry, &claim.fill(plain));
+                self.check_ahead(&place, entry, &claim.fill(Decoded::Whole(plain)));
             }
         }
     }
@@ -224,6 +282,7 @@ impl Claimed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::PackKind;
 
     const PACK: PackId = PackId([1; 32]);
     const BLOCK: u32 = 100 << 10;
@@ -247,6 +306,35 @@ mod tests {
         }
         assert!(end >= block(29).end + AHEAD - STEP);
         assert_eq!(streams.0.len(), 1);
+    }
+
+    #[test]
+    fn a_user_that_ends_leaves_the_queue_to_the_others() {
+        let ahead = Arc::new(Ahead::new());
+        let place = |number: u32| Place {
+            pack: PackInfo { id: PACK, kind: PackKind::Data, salt: [0; 16], stored_len: 0 },
+            block_offset: number * BLOCK,
+            block_len: BLOCK,
+            chunk_offset: 0,
+            chunk_len: 1,
+            base: None,
+        };
+        let read = |numbers: Range<u32>| numbers.for_each(|number| ahead.used(&place(number)));
+        read(0..3);
+        let (one, two) = (ahead.start(), Arc::new(ahead.start()));
+        assert!(one.blocks.is_empty(), "nothing was queued for nobody");
+        read(10..20);
+        assert!(one.next().is_some());
+        one.end();
+        assert!(one.is_ended() && one.next().is_none(), "what waits is left to the other");
+        assert!(two.next().is_some() && !two.is_ended());
+        // One that waits is woken.
+        while two.blocks.try_recv().is_ok() {}
+        let waits = Arc::clone(&two);
+        let waits = std::thread::spawn(move || waits.next());
+        two.end();
+        assert!(waits.join().unwrap().is_none());
+        assert!(lock(&ahead.queue).is_none());
     }
 
     #[test]

@@ -15,10 +15,28 @@ use crate::sync::{about_to_block, lock};
 use super::error::Result;
 use super::weighted::WeightedLru;
 
-/// A decoded block, and what was done with it.
+/// Plain bytes of a block.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    /// All of them.
+    Whole(Vec<u8>),
+    /// Those before some place: more was not asked for.
+    Start(Vec<u8>),
+}
+
+/// How much of a block is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Whole,
+    /// So many of its first bytes; more is taken where it is there.
+    Start(usize),
+}
+
+/// A decoded block, or the start of one, and what was done with it.
 #[derive(Debug)]
 pub(super) struct Block {
     plain: Vec<u8>,
+    is_whole: bool,
     /// Chunks that were checked against their ids, in order of offset.
     verified: Mutex<Vec<(u32, ChunkId)>>,
     used: AtomicBool,
@@ -55,8 +73,19 @@ pub(super) enum ChunkDefect {
 }
 
 impl Block {
-    const fn new(plain: Vec<u8>) -> Self {
-        Self { plain, verified: Mutex::new(Vec::new()), used: AtomicBool::new(false) }
+    fn new(decoded: Decoded) -> Self {
+        let (plain, is_whole) = match decoded {
+            Decoded::Whole(plain) => (plain, true),
+            Decoded::Start(plain) => (plain, false),
+        };
+        Self { plain, is_whole, verified: Mutex::new(Vec::new()), used: AtomicBool::new(false) }
+    }
+
+    const fn has(&self, wanted: Wanted) -> bool {
+        match wanted {
+            Wanted::Whole => self.is_whole,
+            Wanted::Start(len) => self.is_whole || len <= self.plain.len(),
+        }
     }
 
     /// Plain bytes of all its chunks.
@@ -120,8 +149,8 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    /// The block where it is there; else the place is the caller's to fill.
-    fn block_or_claim(&self) -> Option<Arc<Block>> {
+    /// The block where as much as is wanted is there; else the place is the caller's to fill.
+    fn block_or_claim(&self, wanted: Wanted) -> Option<Arc<Block>> {
         let mut state = lock(&self.state);
         if matches!(*state, State::Claimed) {
             drop(state);
@@ -130,11 +159,11 @@ impl Slot {
         }
         loop {
             match &*state {
-                State::Filled(block) => return Some(Arc::clone(block)),
+                State::Filled(block) if block.has(wanted) => return Some(Arc::clone(block)),
                 State::Claimed => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
-                State::Vacant => {
+                State::Vacant | State::Filled(_) => {
                     *state = State::Claimed;
                     return None;
                 }
@@ -153,8 +182,8 @@ pub(super) struct Claim<'c> {
 }
 
 impl Claim<'_> {
-    pub(super) fn fill(mut self, plain: Vec<u8>) -> Arc<Block> {
-        let block = Arc::new(Block::new(plain));
+    pub(super) fn fill(mut self, decoded: Decoded) -> Arc<Block> {
+        let block = Arc::new(Block::new(decoded));
         self.slot.set(State::Filled(Arc::clone(&block)));
         self.filled = true;
         self.cache.shard(&self.key).set_weight(&self.key, block.plain.len());
@@ -204,28 +233,34 @@ impl BlockCache {
         Arc::clone(self.shard(&key).get_or_insert(key, Arc::default))
     }
 
-    /// The block of that key, made by `fill` where it is not there. Of several threads that ask
-    /// together one makes it; where that one fails, the next one tries.
+    /// The block of that key, made by `fill` where not as much as is wanted is there. Of several
+    /// threads that ask together one makes it; where that one fails, the next one tries.
     pub(super) fn get(
         &self,
         key: BlockKey,
-        fill: impl FnOnce() -> Result<Vec<u8>>,
+        wanted: Wanted,
+        fill: impl FnOnce() -> Result<Decoded>,
     ) -> Result<Arc<Block>> {
         let slot = self.slot(key);
-        if let Some(block) = slot.block_or_claim() {
+        if let Some(block) = slot.block_or_claim(wanted) {
             return Ok(block);
         }
         let claim = Claim { cache: self, key, slot, filled: false };
         about_to_block();
-        fill().map(|plain| claim.fill(plain))
+        fill().map(|decoded| claim.fill(decoded))
     }
 
-    /// The right to fill the place of a block that is neither there nor being made. Who holds one
+    /// The right to fill the place of a block that is neither there as a whole nor being made. Who holds one
     /// must wait for no other block.
     pub(super) fn claim(&self, key: BlockKey) -> Option<Claim<'_>> {
         let slot = self.slot(key);
         let mut state = lock(&slot.state);
-        if !matches!(*state, State::Vacant) {
+        let is_there = match &*state {
+            State::Vacant => false,
+            State::Claimed => true,
+            State::Filled(block) => block.has(Wanted::Whole),
+        };
+        if is_there {
             return None;
         }
         *state = State::Claimed;
@@ -265,13 +300,13 @@ mod tests {
         let fill = || {
             decoded.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(std::time::Duration::from_millis(20));
-            Ok(vec![1; 100])
+            Ok(Decoded::Whole(vec![1; 100]))
         };
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     start.wait();
-                    assert_eq!(cache.get(key(0), fill).unwrap().plain.len(), 100);
+                    assert_eq!(cache.get(key(0), Wanted::Whole, fill).unwrap().plain.len(), 100);
                 });
             }
         });
@@ -281,9 +316,32 @@ mod tests {
     #[test]
     fn failure_is_not_kept() {
         let cache = BlockCache::new(1 << 20);
-        let failed = cache.get(key(0), || Err(RepoError::ChunkMissing { chunk: ID }));
+        let failed =
+            cache.get(key(0), Wanted::Whole, || Err(RepoError::ChunkMissing { chunk: ID }));
         assert!(failed.is_err() && !cache.has(&key(0)));
-        assert!(cache.get(key(0), || Ok(vec![1])).is_ok() && cache.has(&key(0)));
+        let filled = cache.get(key(0), Wanted::Whole, || Ok(Decoded::Whole(vec![1])));
+        assert!(filled.is_ok() && cache.has(&key(0)));
+    }
+
+    #[test]
+    fn start_of_a_block_serves_those_who_want_no_more() {
+        let cache = BlockCache::new(1 << 20);
+        let start = |len: usize| {
+            let block = cache.get(key(0), Wanted::Start(len), || Ok(Decoded::Start(vec![1; len])));
+            block.unwrap().len()
+        };
+        assert_eq!((start(10), start(4), start(20), start(10)), (10, 10, 20, 20));
+        let whole = || cache.get(key(0), Wanted::Whole, || Ok(Decoded::Whole(vec![1; 30])));
+        assert_eq!(whole().unwrap().len(), 30);
+        assert_eq!(start(99), 30, "there is no more of it");
+        assert!(cache.claim(key(0)).is_none());
+        cache.get(key(1), Wanted::Start(1), || Ok(Decoded::Start(vec![1]))).unwrap();
+        cache.claim(key(1)).unwrap().fill(Decoded::Whole(vec![1; 30]));
+        let failed =
+            cache.get(key(2), Wanted::Start(1), || Ok(Decoded::Start(vec![1]))).and_then(|_| {
+                cache.get(key(2), Wanted::Whole, || Err(RepoError::ChunkMissing { chunk: ID }))
+            });
+        assert!(failed.is_err() && !cache.has(&key(2)));
     }
 
     #[test]
@@ -292,9 +350,12 @@ mod tests {
         std::thread::scope(|scope| {
             let (one, two) = (cache.claim(key(1)).unwrap(), cache.claim(key(2)).unwrap());
             assert!(cache.claim(key(1)).is_none() && cache.has(&key(1)));
-            let asks = |number| cache.get(key(number), || Ok(vec![9])).unwrap().plain.clone();
+            let asks = |number| {
+                let nine = || Ok(Decoded::Whole(vec![9]));
+                cache.get(key(number), Wanted::Whole, nine).unwrap().plain.clone()
+            };
             let (first, second) = (scope.spawn(move || asks(1)), scope.spawn(move || asks(2)));
-            one.fill(vec![7]);
+            one.fill(Decoded::Whole(vec![7]));
             drop(two);
             assert_eq!((first.join().unwrap(), second.join().unwrap()), (vec![7], vec![9]));
         });
@@ -302,7 +363,7 @@ mod tests {
 
     #[test]
     fn chunk_is_checked_once_and_never_trusted_at_another_place() {
-        let block = Arc::new(Block::new(vec![1, 2, 3, 4]));
+        let block = Arc::new(Block::new(Decoded::Whole(vec![1, 2, 3, 4])));
         let checks = AtomicUsize::new(0);
         let check = |plain: &[u8]| {
             checks.fetch_add(1, Ordering::SeqCst);

@@ -1,9 +1,10 @@
 //! The one door to stored content: a chunk id in, verified bytes out.
 //!
 //! Blocks are read whole, opened and decoded into a cache ([`BlockCache`]), so that neighbours of
-//! a chunk come for free. Each chunk is checked against its id the first time it is taken from a
-//! decoded block. Where a block of a pack turns out wrong, the pack is healed
-//! ([`Healer`]) and the block taken from its right bytes.
+//! a chunk come for free. Who reads here and there has no use for neighbours ([`Neighbours`]): a
+//! block is then decoded up to the chunk only, and all of it when it is met again. Each chunk is
+//! checked against its id the first time it is taken from a decoded block. Where a block of a pack
+//! turns out wrong, the pack is healed ([`Healer`]) and the block taken from its right bytes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use crate::format::{ChunkId, Contents, ObjectKey, PackId};
 use crate::storage::Storage;
 
 use super::ahead::Ahead;
-use super::blocks::{Block, BlockCache, BlockKey, Chunk, ChunkDefect};
+use super::blocks::{Block, BlockCache, BlockKey, Chunk, ChunkDefect, Decoded, Wanted};
 use super::counters::Counters;
 use super::error::{RepoError, Result};
 use super::heal::Healer;
@@ -32,6 +33,15 @@ pub struct BaseChunk {
     pub old: bool,
 }
 
+/// What is to become of a chunk's neighbours in its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Neighbours {
+    /// They are likely to be asked for next.
+    Wanted,
+    /// They are not: those that come after it are left alone.
+    Unwanted,
+}
+
 /// Reads chunks of one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkReader {
@@ -48,20 +58,31 @@ impl ChunkReader {
     /// The verified bytes of a chunk. Where one copy is damaged or gone, the others are tried;
     /// where the index is out of date, it is read again, once.
     pub(crate) fn get(&self, id: &ChunkId) -> Result<Chunk> {
+        self.get_with(id, Neighbours::Wanted)
+    }
+
+    /// The same, and what to do with the chunks beside it.
+    pub(crate) fn get_with(&self, id: &ChunkId, neighbours: Neighbours) -> Result<Chunk> {
         let asked = Instant::now();
-        match self.get_known(id) {
+        match self.get_known(id, neighbours) {
             Err(err) if err.is_outdated() => {
                 self.index.reload_since(asked)?;
-                self.get_known(id)
+                self.get_known(id, neighbours)
             }
             result => result,
         }
     }
 
-    fn get_known(&self, id: &ChunkId) -> Result<Chunk> {
+    fn get_known(&self, id: &ChunkId, neighbours: Neighbours) -> Result<Chunk> {
         let mut failure = RepoError::ChunkMissing { chunk: *id };
         for place in self.index.places(id)? {
-            match self.read(id, &place) {
+            let wanted = match neighbours {
+                Neighbours::Wanted => Wanted::Whole,
+                Neighbours::Unwanted => {
+                    Wanted::Start(place.chunk_offset as usize + place.chunk_len as usize)
+                }
+            };
+            match self.read(id, &place, wanted) {
                 Ok(chunk) => return Ok(chunk),
                 Err(err) => failure = err,
             }
@@ -69,12 +90,31 @@ impl ChunkReader {
         Err(failure)
     }
 
+    fn open_block(&self, place: &Place, stored: Vec<u8>) -> Result<OpenedBlock> {
+        let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
+        let cipher = self.vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
+        OpenedBlock::open(&object, place.block_offset.into(), &cipher, stored)
+    }
+
     /// Decodes a block. While it does, the block's place in the cache is locked, and those of its
     /// bases' blocks; those have no bases, so nobody ever waits in a circle.
     pub(super) fn decode_block(&self, place: &Place, stored: Vec<u8>) -> Result<Vec<u8>> {
-        let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
-        let cipher = self.vault.part_cipher(Contents::Pack(place.pack.kind), place.pack.salt);
-        let block = OpenedBlock::open(&object, place.block_offset.into(), &cipher, stored)?;
+        self.decode_whole(place, &self.open_block(place, stored)?)
+    }
+
+    fn decode(&self, place: &Place, stored: Vec<u8>, wanted: Wanted) -> Result<Decoded> {
+        let block = self.open_block(place, stored)?;
+        if let Wanted::Start(len) = wanted
+            && place.base.is_none()
+            && let Some(start) = block.decode_start(len)?
+        {
+            self.counters.block(start.len());
+            return Ok(Decoded::Start(start));
+        }
+        self.decode_whole(place, &block).map(Decoded::Whole)
+    }
+
+    fn decode_whole(&self, place: &Place, block: &OpenedBlock) -> Result<Vec<u8>> {
         if place.base.is_none() && !block.bases()?.is_empty() {
             return Err(block.corrupt("it is told from others, which the index denies"));
         }
@@ -98,7 +138,7 @@ impl ChunkReader {
             if place.base.is_some() || needed_by == Some((place.pack.id, place.block_offset)) {
                 continue;
             }
-            match self.read(id, &place) {
+            match self.read(id, &place, Wanted::Whole) {
                 Ok(chunk) => return Ok(chunk),
                 Err(err) => failure = err,
             }
@@ -112,15 +152,17 @@ impl ChunkReader {
     }
 
     /// The block of a place, from the cache where it is there.
-    pub(super) fn block(&self, place: &Place) -> Result<Arc<Block>> {
-        self.cache.get(Self::key(place), || {
+    pub(super) fn block(&self, place: &Place, wanted: Wanted) -> Result<Arc<Block>> {
+        self.cache.get(Self::key(place), wanted, || {
             let object = ObjectKey::Pack(place.pack.kind, place.pack.id);
             let (offset, len) = (place.block_offset.into(), place.block_len as usize);
             let stored = self.storage.read_at(&object, offset, len).map_err(RepoError::from);
-            match stored.and_then(|stored| self.decode_block(place, stored)) {
+            match stored.and_then(|stored| self.decode(place, stored, wanted)) {
                 // What is wrong lies in another pack, which could not be healed.
                 Err(err @ RepoError::Base { .. }) => Err(err),
-                Err(err) => self.healed_block(place).unwrap_or(Err(err)),
+                Err(err) => {
+                    self.healed_block(place).map_or(Err(err), |plain| plain.map(Decoded::Whole))
+                }
                 decoded => decoded,
             }
         })
@@ -137,13 +179,13 @@ impl ChunkReader {
 
     /// Plain bytes of the block that a place names.
     pub(crate) fn block_len(&self, place: &Place) -> Result<u64> {
-        Ok(self.block(place)?.len() as u64)
+        Ok(self.block(place, Wanted::Whole)?.len() as u64)
     }
 
     /// The verified bytes of a chunk out of one place.
-    pub(crate) fn read(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
+    pub(crate) fn read(&self, id: &ChunkId, place: &Place, wanted: Wanted) -> Result<Chunk> {
         self.counters.chunk();
-        let block = self.block(place)?;
+        let block = self.block(place, wanted)?;
         if block.is_first_use() {
             self.ahead.used(place);
         }
@@ -151,7 +193,8 @@ impl ChunkReader {
             let Some(plain) = self.healed_block(place) else { return Err(err) };
             let key = Self::key(place);
             self.cache.forget(&key);
-            self.chunk_of(id, place, &self.cache.get(key, || plain)?)
+            let whole = || plain.map(Decoded::Whole);
+            self.chunk_of(id, place, &self.cache.get(key, Wanted::Whole, whole)?)
         })
     }
 

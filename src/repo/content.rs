@@ -10,7 +10,7 @@ use crate::format::{ChunkId, Content, Extent, ExtentPage, File, extent_cut_after
 
 use crate::sync::lock;
 
-use super::chunks::ChunkReader;
+use super::chunks::{ChunkReader, Neighbours};
 use super::directory::PutPage;
 use super::error::{RepoError, Result};
 use super::weighted::WeightedLru;
@@ -114,6 +114,10 @@ impl IndexedPage {
 /// Plain bytes of the extent pages that are kept: enough for the top of many large files.
 const PAGE_BYTES_CACHED: usize = 16 << 20;
 
+/// Reads of at most this many bytes from files of at least that many are taken for reads here and
+/// there: who goes through a file asks for more at a time, or has the kernel do so.
+const HERE_AND_THERE: (usize, u64) = (32 << 10, 1 << 20);
+
 /// A page and what its reference says of it, level and length: a page was checked against those.
 type PageKey = (ChunkId, u8, u64);
 
@@ -176,6 +180,9 @@ impl ContentReader {
             }
             return Ok(wanted);
         }
+        let (most, least) = HERE_AND_THERE;
+        let here_and_there = wanted <= most && file.size >= least;
+        let neighbours = if here_and_there { Neighbours::Unwanted } else { Neighbours::Wanted };
         let mut done = 0;
         while done < wanted {
             let at = offset + done as u64;
@@ -183,18 +190,24 @@ impl ContentReader {
             let skip = at - placed.offset;
             let count = (placed.extent.len - skip).min((wanted - done) as u64) as usize;
             let Some(part) = buf.get_mut(done..done + count) else { break };
-            self.fill(&placed.extent, skip as usize, part)?;
+            self.fill(&placed.extent, skip as usize, neighbours, part)?;
             done += count;
         }
         Ok(done)
     }
 
-    fn fill(&self, extent: &Extent, skip: usize, part: &mut [u8]) -> Result<()> {
+    fn fill(
+        &self,
+        extent: &Extent,
+        skip: usize,
+        neighbours: Neighbours,
+        part: &mut [u8],
+    ) -> Result<()> {
         if extent.is_hole() {
             part.fill(0);
             return Ok(());
         }
-        let chunk = self.chunks.get(&extent.id)?;
+        let chunk = self.chunks.get_with(&extent.id, neighbours)?;
         match chunk.get(skip..skip + part.len()) {
             Some(bytes) if chunk.len() as u64 == extent.len => {
                 part.copy_from_slice(bytes);

@@ -42,9 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
-pub use ahead::NextBlocks;
+pub use ahead::{AheadQueue, NextBlocks};
 pub use blocks::Chunk;
 pub use chunks::BaseChunk;
 pub use content::{ExtentsWriter, Placed};
@@ -313,16 +311,11 @@ impl Repository {
         Ok(Some(BaseChunk { id, bytes: self.chunks.base(&id, None)?, old }))
     }
 
-    /// A queue of blocks that are likely to be read next, to be given to [`Self::read_ahead`] by
-    /// threads of the caller's. It ends with [`Self::stop_read_ahead`], or with the next queue.
+    /// A share in the queue of blocks that are likely to be read next, which are to be given to
+    /// [`Self::read_ahead`] by threads of the caller's. Nothing is queued where nobody has one.
     #[must_use]
-    pub fn start_read_ahead(&self) -> Receiver<NextBlocks> {
+    pub fn start_read_ahead(&self) -> AheadQueue {
         self.chunks.ahead.start()
-    }
-
-    /// Ends the queue of [`Self::start_read_ahead`].
-    pub fn stop_read_ahead(&self) {
-        self.chunks.ahead.stop();
     }
 
     /// Decodes and checks blocks into the cache. What cannot be read is left to who reads it.

@@ -234,6 +234,11 @@ impl OpenedBlock {
         block::bases_of(&self.payload).map_err(|err| RepoError::malformed(&self.name, err))
     }
 
+    /// Its first `len` plain bytes, where they come cheaper than all of them; else `None`.
+    pub(crate) fn decode_start(&self, len: usize) -> Result<Option<Vec<u8>>> {
+        block::decode_start(&self.payload, len).map_err(|err| RepoError::malformed(&self.name, err))
+    }
+
     /// Its plain bytes; `base` gives the chunks that it is told from.
     pub(crate) fn decode<B: AsRef<[u8]>>(
         &self,

@@ -12,7 +12,7 @@ use crate::format::{
     limits,
 };
 
-use super::blocks::Chunk;
+use super::blocks::{Chunk, Wanted};
 use super::error::{RepoError, Result};
 use super::pack::{read_footer, records};
 use super::{Repository, StoredPack, index};
@@ -104,7 +104,7 @@ impl Repository {
 
     /// The verified bytes of a chunk out of one place.
     pub fn chunk_at(&self, id: &ChunkId, place: &Place) -> Result<Chunk> {
-        self.chunks.read(id, place)
+        self.chunks.read(id, place, Wanted::Whole)
     }
 
     /// Does without packs: publishes segments that name none of them, removes those that did, then

@@ -118,9 +118,24 @@ fn of_snapshot(snapshot: &SnapshotRoot) -> u64 {
     hash(&[b"snapshot", snapshot.id.as_bytes()])
 }
 
+/// The number that a snapshot's root should have.
+pub(super) fn of_root(snapshot: &SnapshotRoot) -> Ino {
+    Ino(2 << PAYLOAD_BITS | of_snapshot(snapshot))
+}
+
+/// The number that the directory of that name in its parent should have.
+pub(super) fn of_directory(parent: Ino, name: &[u8]) -> Ino {
+    Ino(2 << PAYLOAD_BITS | hash(&[b"directory", &parent.0.to_le_bytes(), name]))
+}
+
+/// The number that a hard-linked inode should have.
+pub(super) fn of_link(snapshot: &SnapshotRoot, group: u64) -> Ino {
+    Ino(3 << PAYLOAD_BITS | hash(&[b"link", snapshot.id.as_bytes(), &group.to_le_bytes()]))
+}
+
 /// Whether a number is that of a snapshot's root.
 pub(super) fn is_snapshot(ino: Ino, snapshot: &SnapshotRoot) -> bool {
-    ino.class() == Some(Class::Directory) && ino.payload() == of_snapshot(snapshot)
+    ino == of_root(snapshot)
 }
 
 /// The lowest id of a page whose files have this key.
@@ -155,6 +170,11 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// A snapshot's root, at its place among all snapshots.
+    pub(super) fn of_snapshot(snapshot: Arc<SnapshotRoot>) -> Self {
+        Self { parent: Ino::of_virtual(b"snapshots", b""), snapshot, place: None }
+    }
+
     /// A directory in this one, by its node.
     pub(super) fn child(&self, parent: Ino, node: &NodeRef) -> Option<Self> {
         let place = Place { page: node.page?, number: node.number as u16 };
@@ -221,17 +241,17 @@ impl Inodes {
     /// The number of the directory that goes by `name` in its parent.
     pub(super) fn hold_directory(&self, name: &[u8], directory: Directory) -> Ino {
         let wish = match directory.place {
-            None => of_snapshot(&directory.snapshot),
-            Some(_) => hash(&[b"directory", &directory.parent.0.to_le_bytes(), name]),
+            None => of_root(&directory.snapshot),
+            Some(_) => of_directory(directory.parent, name),
         };
-        let (number, _) = self.directories.hold(wish, directory);
+        let (number, _) = self.directories.hold(wish.payload(), directory);
         Ino(2 << PAYLOAD_BITS | number)
     }
 
     /// The number of a hard-linked inode, and the place of the node that speaks for it.
     pub(super) fn hold_link(&self, link: Link) -> (Ino, Place) {
-        let wish = hash(&[b"link", link.snapshot.id.as_bytes(), &link.group.to_le_bytes()]);
-        let (number, link) = self.links.hold(wish, link);
+        let wish = of_link(&link.snapshot, link.group);
+        let (number, link) = self.links.hold(wish.payload(), link);
         (Ino(3 << PAYLOAD_BITS | number), link.place)
     }
 
@@ -277,6 +297,11 @@ impl Inodes {
     /// What a number meant that the kernel has forgotten, as far as it is remembered here.
     pub(super) fn gone(&self, ino: Ino) -> Option<Gone> {
         self.gone.get(ino)
+    }
+
+    /// Remembers what a number means, as if the kernel had forgotten it.
+    pub(super) fn remember(&self, ino: Ino, what: Gone) {
+        self.gone.put(ino, what);
     }
 
     /// Entries of all tables.

@@ -21,6 +21,7 @@ mod list;
 mod resolve;
 mod revive;
 mod root;
+mod search;
 mod snapshots;
 mod table;
 #[cfg(test)]
@@ -40,11 +41,12 @@ pub use root::{ShowOwner, Start};
 use crate::clock;
 use crate::format::{Body, File, Time, limits};
 use crate::repo::{NodeRef, RepoError, Repository};
-use crate::sync::lock;
+use crate::sync::{Permits, lock};
 
 use counters::Counters;
 use inode::{Class, Inodes};
 use layout::Virtual;
+use search::Vain;
 use snapshots::Snapshots;
 use views::{View, Views};
 
@@ -63,12 +65,15 @@ pub struct VfsOptions {
     pub start: Option<Start>,
     /// Whom entries of snapshots are shown to belong to: the ids of the source where it is absent.
     pub owners: Option<Arc<dyn ShowOwner>>,
+    /// Others than its owner may look: what is made of several snapshots then grants what all of
+    /// them grant.
+    pub shared: bool,
 }
 
 impl Default for VfsOptions {
     fn default() -> Self {
         let refresh = Duration::from_secs(1);
-        Self { uid: 0, gid: 0, refresh, start: None, owners: None }
+        Self { uid: 0, gid: 0, refresh, start: None, owners: None, shared: false }
     }
 }
 
@@ -111,9 +116,13 @@ pub struct Vfs {
     mounted: Time,
     owner: (u32, u32),
     owners: Option<Arc<dyn ShowOwner>>,
+    /// Whether others than the owner may look.
+    others: bool,
     /// Number of the directory that the kernel knows as 1.
     root: Ino,
     figures: Mutex<Option<(Instant, Figures)>>,
+    vain: Mutex<Vain>,
+    searches: Arc<Permits>,
 }
 
 impl Vfs {
@@ -123,7 +132,7 @@ impl Vfs {
     /// Where the snapshots cannot be listed; [`RepoError::NoSuchPath`] where the start is not there
     /// or is no directory.
     pub fn new(repo: Arc<Repository>, options: VfsOptions) -> Result<Self, RepoError> {
-        let VfsOptions { uid, gid, refresh, start, owners } = options;
+        let VfsOptions { uid, gid, refresh, start, owners, shared: others } = options;
         let shared = Arc::clone(&repo);
         let snapshots = match &start {
             Some(start) => Snapshots::of_one(shared, &start.snapshot),
@@ -138,8 +147,11 @@ impl Vfs {
             mounted: clock::now(),
             owner: (uid, gid),
             owners,
+            others,
             root: Ino::ROOT,
             figures: Mutex::default(),
+            vain: Mutex::default(),
+            searches: Permits::new(1),
         };
         if let Some(start) = start {
             vfs.start_at(&start)?;

@@ -2,9 +2,9 @@
 //!
 //! The kernel asks for `.` of a number that a handle names and its caches do not hold. A regular
 //! file is found by the first bits of its page's id, also after a remount; a snapshot's root by its
-//! id; other directories and hard links as long as the attic remembers them; what is in a view only
-//! not at all. What must stay true: whatever is found has that very number, or the handle is stale:
-//! never another file.
+//! id; other directories and hard links in the attic, or else by a search of the trees (`search`);
+//! what is in a view only not at all. What must stay true: whatever is found has that very number,
+//! or the handle is stale: never another file.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Vfs {
                 let node = self.directory_node(&directory)?;
                 self.inodes.hold_directory(&node.name, directory)
             }
-            Some(Class::Link) => match self.inodes.gone(ino) {
+            Some(Class::Link) => match self.inodes.gone(ino).or_else(|| self.search(ino)) {
                 Some(Gone::Link(link)) => self.inodes.hold_link(link).0,
                 _ => return Err(VfsError::Stale),
             },
@@ -43,10 +43,14 @@ impl Vfs {
         if let Some(Gone::Directory(directory)) = self.inodes.gone(ino) {
             return Some(directory);
         }
-        let parent = Ino::of_virtual(b"snapshots", b"");
         let layout = self.snapshots.current();
-        let snapshot =
-            layout.snapshots.iter().find(|snapshot| inode::is_snapshot(ino, snapshot))?;
-        Some(Directory { parent, snapshot: Arc::clone(snapshot), place: None })
+        let root = layout.snapshots.iter().find(|snapshot| inode::is_snapshot(ino, snapshot));
+        if let Some(snapshot) = root {
+            return Some(Directory::of_snapshot(Arc::clone(snapshot)));
+        }
+        match self.search(ino) {
+            Some(Gone::Directory(directory)) => Some(directory),
+            _ => None,
+        }
     }
 }

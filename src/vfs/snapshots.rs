@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::format::{Snapshot, SnapshotId, Time};
 use crate::repo::{Marks, NodeRef, RepoError, Repository};
-use crate::sync::{about_to_block, lock};
+use crate::sync::{about_to_block, first_said, lock};
 
 use super::layout::{self, Layout};
 
@@ -194,7 +194,9 @@ impl Snapshots {
                 Some(Known::Damaged { tried: Instant::now() })
             }
             Err(err) => {
-                tracing::error!("snapshot {id} is not shown for now: {err}");
+                if first_said(&format!("snapshot {id} that cannot be read")) {
+                    tracing::error!("snapshot {id} is not shown for now: {err}");
+                }
                 None
             }
         }

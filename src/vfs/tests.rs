@@ -444,7 +444,10 @@ fn handles_outlive_the_kernels_memory() {
         Item { link, ..Item::file("linked") }
     };
     let deep = Item::directory().with("f", Item::file("below")).with("h", linked(7));
-    let root = Item::directory().with("d", Item::directory().with("e", deep)).with("h", linked(7));
+    let root = Item::directory()
+        .with("d", Item::directory().with("e", deep))
+        .with("h", linked(7))
+        .with("s", Item::directory());
     let snapshot = commit(&world.repo, &root, NOON, &[]);
     let vfs = world.vfs();
     let name = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino).remove(0);
@@ -467,16 +470,56 @@ fn handles_outlive_the_kernels_memory() {
     assert_eq!(vfs.lookup(e, b"..").unwrap().attr.ino, d);
     assert_eq!(vfs.lookup(d, b"..").unwrap().attr.ino, snap);
 
-    let later = world.vfs();
-    for ino in [snap, f] {
+    let other = Item::directory().with("new", Item::directory().with("e", Item::directory()));
+    commit(&world.repo, &other, NOON + 1, &[]);
+    for ino in [snap, f, e, d, h] {
+        let later = world.vfs();
         assert_eq!(later.lookup(ino, b".").unwrap().attr.ino, ino, "after a remount too");
     }
-    for ino in [d, h, Ino(f.0 + 1), Ino(f.0 + 1000), Ino(f.0 ^ 1 << 20)] {
+    let later = world.vfs();
+    let way = [(e, d), (d, snap)];
+    for (ino, above) in way {
+        later.lookup(ino, b".").unwrap();
+        assert_eq!(later.lookup(ino, b"..").unwrap().attr.ino, above, "and the way up");
+    }
+    assert_eq!(plain_names(&later, e), ["f", "h"]);
+    let never = [Ino(f.0 + 1), Ino(f.0 + 1000), Ino(f.0 ^ 1 << 20), Ino(d.0 ^ 1), Ino(h.0 ^ 1)];
+    for ino in never {
         assert!(matches!(later.lookup(ino, b"."), Err(VfsError::Stale)), "{ino:?}");
     }
-    let start = Some(Start { snapshot, path: Vec::new() });
-    let alone = world.vfs_with(VfsOptions { start, ..VfsOptions::default() }).unwrap();
-    assert_eq!(alone.lookup(f, b".").unwrap().attr.ino, f);
+    let start = |path: &str| {
+        let start = Some(Start { snapshot: snapshot.clone(), path: path.into() });
+        world.vfs_with(VfsOptions { start, ..VfsOptions::default() }).unwrap()
+    };
+    for ino in [f, d, e, h] {
+        assert_eq!(start("").lookup(ino, b".").unwrap().attr.ino, ino);
+    }
+    let below = start("d");
+    assert_eq!(below.lookup(e, b".").unwrap().attr.ino, e);
+    assert_eq!(below.lookup(e, b"..").unwrap().attr.ino, Ino::ROOT);
+    let beside = walk(&later, &format!("snapshots/{name}/s")).unwrap().attr.ino;
+    assert!(matches!(below.lookup(beside, b"."), Err(VfsError::Stale)), "not below what is shown");
+}
+
+#[test]
+fn what_was_looked_for_in_vain_is_not_looked_for_again_before_snapshots_come() {
+    let world = World::new();
+    let deep = Item::directory().with("d", Item::directory().with("e", Item::directory()));
+    commit(&world.repo, &deep, NOON, &[]);
+    let later = Item::directory().with("x", deep);
+    let vfs = world.vfs();
+    let never = Ino(2 << 60 | 12_345);
+    let looked = || vfs.repository().read_counts().chunks;
+    assert!(matches!(vfs.lookup(never, b"."), Err(VfsError::Stale)));
+    let before = looked();
+    assert!(matches!(vfs.lookup(never, b"."), Err(VfsError::Stale)));
+    assert_eq!(looked(), before);
+    let newer = commit(&world.repo, &later, NOON + 1, &[]);
+    let other = world.vfs();
+    let name = plain_names(&other, walk(&other, "snapshots").unwrap().attr.ino).remove(1);
+    assert!(name.ends_with(&newer.id.short()));
+    let came = walk(&other, &format!("snapshots/{name}/x/d")).unwrap().attr.ino;
+    assert_eq!(vfs.lookup(came, b".").unwrap().attr.ino, came);
 }
 
 #[test]

@@ -27,6 +27,9 @@ impl Vfs {
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let ino = self.real(ino);
         let Some(node) = self.node_with_xattrs(ino)? else { return Err(VfsError::NoAttribute) };
+        if self.hides_xattr(ino, name)? {
+            return Err(VfsError::NoAttribute);
+        }
         let stored = node.xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
         if let Some(xattr) = stored.ok().and_then(|at| node.xattrs.get(at)) {
             return Ok(xattr.value.clone());
@@ -42,9 +45,14 @@ impl Vfs {
 
     /// Names of the extended attributes that the source had.
     pub fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        let node = self.node_with_xattrs(self.real(ino))?;
-        let xattrs = node.iter().flat_map(|node| &node.xattrs);
-        Ok(xattrs.map(|xattr| xattr.name.clone()).collect())
+        let ino = self.real(ino);
+        let node = self.node_with_xattrs(ino)?;
+        let names = node.iter().flat_map(|node| &node.xattrs).map(|xattr| &xattr.name);
+        let shown = names.filter_map(|name| match self.hides_xattr(ino, name) {
+            Ok(hides) => (!hides).then(|| Ok(name.clone())),
+            Err(err) => Some(Err(err)),
+        });
+        shown.collect()
     }
 
     /// The node of an entry of a snapshot; `None` for what is of no snapshot.

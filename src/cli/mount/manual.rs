@@ -11,8 +11,8 @@ pub(crate) const MOUNT: &[Section] = &[
                 "With --snapshot the root of the mount is the root of that snapshot, or the \
                  directory that is named after it: SNAP:/PATH, as for ls and restore. It stays that \
                  snapshot when others follow; latest is the newest at the time of mounting. Nothing \
-                 of what LAYOUT says is there. Entries have the inode numbers that they have among \
-                 all snapshots, the root has 1.",
+                 of what LAYOUT says is there, .icecore neither: all names are the snapshot's. \
+                 Entries have the inode numbers that they have among all snapshots, the root has 1.",
             ),
             Part::Code(
                 "icecore -r /backup mount --snapshot latest:/srv/models /mnt/models\n\
@@ -125,7 +125,11 @@ pub(crate) const MOUNT: &[Section] = &[
                  tree all the same, and who uses it is served to the end. icecore never unmounts by \
                  itself: what cannot be read is an I/O error for the one who reads it, and is read \
                  again when it is asked for again. Where the process was killed, icecore umount \
-                 takes off what is left.",
+                 takes off what is left, and so does the next icecore mount on that mountpoint. A \
+                 process that was killed while it put pages into the kernel\'s cache cannot end, and \
+                 who reads waits for it; both commands then end the connection, upon which readers \
+                 get an error. They tell that from /proc (Linux 6.16 and later); else, and for a \
+                 process that hangs, icecore umount --force does it.",
             ),
             Part::Text(
                 "A mountpoint must lie outside of the repository, and the repository outside of it. \
@@ -141,8 +145,9 @@ pub(crate) const MOUNT: &[Section] = &[
             Part::Text(
                 "A mount can be shared by NFS and Samba; both need --allow-other. Tried with \
                  nfs-ganesha 4.3 (FSAL VFS, NFS 3 and 4) and Samba 4.17 of Debian 12. The kernel's \
-                 NFS server asks the same of a file system as nfs-ganesha does, but was not tried; \
-                 it needs fsid= in /etc/exports, since a mount has no device that names it:",
+                 NFS server was not tried; what it asks of a file system was: handles that are opened \
+                 again after a remount (open_by_handle_at(2)). It needs fsid= in /etc/exports, since \
+                 a mount has no device that names it:",
             ),
             Part::Code("/mnt/back 192.0.2.0/24(ro,fsid=77,no_subtree_check,no_root_squash)"),
             Part::Text("The same for nfs-ganesha, and a share of Samba:"),
@@ -155,11 +160,13 @@ pub(crate) const MOUNT: &[Section] = &[
             ),
             Part::Text(
                 "Inode numbers are the same after a remount, and the generation is always 0. A \
-                 client's handle of a regular file, of a snapshot's root and of what is above the \
-                 snapshots stays good whatever the server's memory forgets, and over remounts. That \
-                 of another directory or a file with hard links stays good while it is mounted \
-                 (the last 32,768 that the kernel forgot are remembered); after a remount it is \
-                 stale (ESTALE), and clients find it again by its name. Unmounting waits for the \
+                 client's handle stays good whatever the server's memory forgets, and over remounts: \
+                 that of a regular file, of a snapshot's root and of what is above the snapshots at \
+                 once; that of another directory or a file with hard links is looked for in the \
+                 trees, newest snapshot first and for at most 20 seconds (about a million entries), \
+                 before it is stale (ESTALE). The last 32,768 of these that the kernel forgot are \
+                 remembered. Handles of what is in versions/ and diff/ only are good while they are \
+                 in the server's memory; clients find it again by its name. Unmounting waits for the \
                  server, which holds the mount: unexport it first.",
             ),
         ],
@@ -175,6 +182,12 @@ pub(crate) const UMOUNT: &[Section] = &[Section {
              an open file or a mapped one; another mount below it counts too. They are told from \
              /proc, without asking the mount. Nothing there tells of the kernel's own users: a loop \
              device, an overlay, the NFS server.",
+        ),
+        Part::Text(
+            "--force ends the connection between the kernel and the process that serves: whatever is \
+             read then, and all that is open, fails (ENOTCONN, ECONNABORTED), and the mount is off \
+             the tree. As root it takes the system call that umount -f takes; a plain user needs \
+             /sys/fs/fuse/connections, which systemd mounts.",
         ),
         Part::Text(
             "With --json the error has users (pid, uid, user, command, uses with how and path), \

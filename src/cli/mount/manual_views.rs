@@ -71,6 +71,11 @@ diff/A..B/removed/…            what only A has
                  where it changed itself. So A without removed, with added and changed laid over \
                  it, is B.",
             ),
+            Part::Text(
+                "With --allow-other such a directory may be listed and entered by those who may do \
+                 so in both snapshots: permissions that A or B does not grant are left out, those of \
+                 group and others too where owner, group or ACL differ.",
+            ),
         ],
     },
     Section {

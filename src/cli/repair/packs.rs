@@ -1,14 +1,14 @@
 //! `icecore repair packs`.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::ask::confirm;
 use crate::cli::context::{Context, Opened};
 use crate::cli::error::{CliError, talk_error};
 use crate::cli::exit::Exit;
-use crate::cli::progress::talk;
+
 use crate::ops::repair::packs::{self, PacksOptions, PacksPlan};
 use crate::repo::{OpenOptions, Repository, Secret, Writer};
 use crate::report::repair as report;
@@ -96,20 +96,6 @@ impl Packs {
     }
 
     fn ask(&self, plan: &PacksPlan) -> anyhow::Result<()> {
-        if self.yes || !plan.is_destructive() {
-            return Ok(());
-        }
-        let refused =
-            || CliError::failed("nothing was changed").hint("--yes goes on without asking");
-        if !io::stdin().is_terminal() {
-            return Err(refused().into());
-        }
-        talk("Set these packs aside? [y/N]");
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        match answer.trim() {
-            "y" | "Y" | "yes" => Ok(()),
-            _ => Err(refused().into()),
-        }
+        confirm("Set these packs aside?", self.yes || !plan.is_destructive())
     }
 }

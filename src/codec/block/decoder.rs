@@ -36,6 +36,16 @@ impl BlockDecoder {
         Ok(plain)
     }
 
+    /// The first `len` plain bytes, where they come cheaper than all of them; else `None`.
+    fn decode_start(&mut self, payload: &[u8], len: usize) -> Result<Option<Vec<u8>>, Malformed> {
+        let payload = Payload::parse(payload)?;
+        if payload.codec != Codec::Zstd || len >= payload.plain_len {
+            return Ok(None);
+        }
+        let start = self.frames.decode_start(payload.coded, payload.plain_len, len);
+        start.map(Some).map_err(in_payload)
+    }
+
     /// Replaces what is in `plain`; `base` is the base buffer of a delta.
     pub(super) fn decode_into(
         &mut self,
@@ -125,6 +135,11 @@ thread_local! {
 /// [`BlockDecoder::decode`] with this thread's decoder.
 pub fn decode(payload: &[u8]) -> Result<Vec<u8>, Malformed> {
     DECODER.with_borrow_mut(|decoder| decoder.decode(payload))
+}
+
+/// The first `len` plain bytes of a payload, where they come cheaper than all of them; else `None`.
+pub fn decode_start(payload: &[u8], len: usize) -> Result<Option<Vec<u8>>, Malformed> {
+    DECODER.with_borrow_mut(|decoder| decoder.decode_start(payload, len))
 }
 
 /// As [`decode`], for payloads that may have bases: `base` gives the plain bytes of a chunk, all of

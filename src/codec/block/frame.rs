@@ -7,7 +7,9 @@
 use std::io;
 
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ParamSwitch};
+use zstd::zstd_safe::{
+    self, CCtx, CParameter, DCtx, InBuffer, OutBuffer, ParamSwitch, ResetDirective,
+};
 
 use crate::codec::CodecError;
 
@@ -95,9 +97,13 @@ fn refusal(code: usize) -> io::Error {
     io::Error::other(zstd_safe::get_error_name(code))
 }
 
-/// Decodes frames, keeping zstd's context between them.
+/// Decodes frames, keeping zstd's contexts between them.
 #[derive(Default)]
-pub(super) struct FrameDecoder(Decompressor<'static>);
+pub(super) struct FrameDecoder {
+    whole: Decompressor<'static>,
+    /// For those that are not decoded to their end.
+    begun: DCtx<'static>,
+}
 
 impl FrameDecoder {
     /// Fills `plain` with exactly `plain_len` bytes from one frame, or says why not.
@@ -110,11 +116,37 @@ impl FrameDecoder {
         check(frame, plain_len)?;
         plain.clear();
         plain.reserve_exact(plain_len);
-        match self.0.decompress_to_buffer(frame, plain) {
+        match self.whole.decompress_to_buffer(frame, plain) {
             Ok(len) if len == plain_len => Ok(()),
             Ok(len) => Err(wrong_length(len, plain_len)),
             Err(err) => Err(undecodable(&err)),
         }
+    }
+
+    /// The first `len` bytes of a frame that holds `plain_len`, for the work that these take. What
+    /// comes after them is not looked at, so it may be damaged.
+    pub(super) fn decode_start(
+        &mut self,
+        frame: &[u8],
+        plain_len: usize,
+        len: usize,
+    ) -> Result<Vec<u8>, String> {
+        check(frame, plain_len)?;
+        let refused = |code| undecodable(&refusal(code));
+        self.begun.reset(ResetDirective::SessionOnly).map_err(refused)?;
+        let mut plain = Vec::with_capacity(len.min(plain_len));
+        let mut input = InBuffer::around(frame);
+        let mut output = OutBuffer::around(&mut plain);
+        while output.pos() < output.capacity() {
+            let before = (input.pos(), output.pos());
+            self.begun.decompress_stream(&mut output, &mut input).map_err(refused)?;
+            if (input.pos(), output.pos()) == before {
+                return Err(wrong_length(output.pos(), len));
+            }
+        }
+        // A vector may have got more than it asked for.
+        plain.truncate(len);
+        Ok(plain)
     }
 
     /// As [`Self::decode`], for a frame made by [`FrameEncoder::encode_after`] with this base.
@@ -180,6 +212,23 @@ mod tests {
                 decoder.decode(&frame, content.len(), &mut plain).unwrap();
                 assert!(plain == content, "{effort:?}");
             }
+        }
+    }
+
+    #[test]
+    fn start_of_a_frame_is_that_of_its_content() {
+        let (mut encoder, mut decoder) = (encoder(), FrameDecoder::default());
+        let (mut frame, mut plain) = (Vec::new(), Vec::new());
+        for content in [text(700 << 10), noise(300 << 10)] {
+            encoder.encode(Effort::Level, &content, &mut frame).unwrap();
+            for len in [1, 4096, 128 << 10, (128 << 10) + 1, content.len() - 1, content.len()] {
+                let start = decoder.decode_start(&frame, content.len(), len).unwrap();
+                assert!(start == content[..len], "{len}");
+            }
+            decoder.decode(&frame, content.len(), &mut plain).unwrap();
+            assert!(plain == content);
+            assert!(decoder.decode_start(&frame, content.len() + 1, 1).is_err());
+            assert!(decoder.decode_start(&frame[..frame.len() - 1], content.len(), 1).is_err());
         }
     }
 

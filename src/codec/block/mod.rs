@@ -58,7 +58,7 @@ mod tests;
 pub mod transpose;
 
 pub use compression::{Compression, UnknownCompression};
-pub use decoder::{BlockDecoder, DeltaError, decode, decode_with};
+pub use decoder::{BlockDecoder, DeltaError, decode, decode_start, decode_with};
 pub use delta::{Base, bases_of, promises_gain};
 pub use encoder::BlockEncoder;
 pub use payload::PAYLOAD_HEADER_LEN;

@@ -56,10 +56,12 @@ impl Pair {
 impl Part {
     /// The directory that is shown, of the snapshot whose entries are.
     pub(super) const fn lead(&self) -> &Directory {
-        match self.which {
-            Which::Added | Which::Changed => &self.new,
-            Which::Removed => &self.old,
-        }
+        if self.leads_old() { &self.old } else { &self.new }
+    }
+
+    /// Whether that is the old one.
+    pub(super) const fn leads_old(&self) -> bool {
+        matches!(self.which, Which::Removed)
     }
 }
 

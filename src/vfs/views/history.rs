@@ -3,10 +3,13 @@
 //! A path is looked up in the distinct directories that its parent was, so snapshots that share a
 //! directory's pages cost one look-up together, whatever their number. A snapshot whose directory
 //! cannot be read is left out with a message, since the older versions of a file matter most when
-//! a newer one is damaged; what was worked out without it is not kept.
+//! a newer one is damaged; what was worked out without it is kept for some seconds only, or as long
+//! as a listing that it was worked out for goes on: each part of that would else begin with reading
+//! all of it again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::format::{ChunkId, Kind, Leaf, Time};
 use crate::repo::{
@@ -21,12 +24,16 @@ use super::super::list::FIRST;
 use super::super::root::{ShowOwner, owner_of};
 use super::super::snapshots::SnapshotRoot;
 
-/// Bytes of histories and of listings that are kept, each.
+/// Bytes of histories that are kept.
 const BYTES_KEPT: usize = 4 << 20;
+/// Bytes of listings that are kept; the last one is, whatever its length.
+const LISTING_BYTES_KEPT: usize = 16 << 20;
+/// How long what was left out is taken for damaged still.
+const PARTIAL_MAX_AGE: Duration = Duration::from_secs(10);
 /// What an entry of either takes, about.
 const ENTRY_BYTES: usize = 96;
 
-const ACL: &[u8] = b"system.posix_acl_access";
+pub(super) const ACL: &[u8] = b"system.posix_acl_access";
 
 /// Whom entries are shown to belong to.
 type Owners<'a> = Option<&'a dyn ShowOwner>;
@@ -127,17 +134,42 @@ pub(super) enum ListedAs {
 /// A picture, by its time, and a path.
 type Key = (Time, Vec<u8>);
 
+/// Something that was worked out, and when, if without a directory that could not be read.
+#[derive(Debug)]
+struct Kept<T> {
+    value: Arc<T>,
+    partial_since: Option<Instant>,
+}
+
+impl<T> Kept<T> {
+    fn new(value: &Arc<T>, is_partial: bool) -> Self {
+        Self { value: Arc::clone(value), partial_since: is_partial.then(Instant::now) }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.partial_since.is_none_or(|since| since.elapsed() < PARTIAL_MAX_AGE)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Histories {
     owners: Option<Arc<dyn ShowOwner>>,
-    histories: Mutex<WeightedLru<Key, Arc<History>>>,
-    listings: Mutex<WeightedLru<Key, Arc<Vec<Listed>>>>,
+    histories: Mutex<WeightedLru<Key, Kept<History>>>,
+    listings: Mutex<WeightedLru<Key, Kept<Vec<Listed>>>>,
+}
+
+fn kept<T>(
+    cache: &Mutex<WeightedLru<Key, Kept<T>>>,
+    key: &Key,
+    suits: impl FnOnce(&Kept<T>) -> bool,
+) -> Option<Arc<T>> {
+    lock(cache).get(key).filter(|kept| suits(kept)).map(|kept| Arc::clone(&kept.value))
 }
 
 impl Histories {
     pub(super) fn new(owners: Option<Arc<dyn ShowOwner>>) -> Self {
         let histories = Mutex::new(WeightedLru::new(BYTES_KEPT));
-        Self { owners, histories, listings: Mutex::new(WeightedLru::new(BYTES_KEPT)) }
+        Self { owners, histories, listings: Mutex::new(WeightedLru::new(LISTING_BYTES_KEPT)) }
     }
 
     /// What became of a path; `None` where no snapshot has it.
@@ -153,15 +185,13 @@ impl Histories {
         for name in names {
             end += name.len() + usize::from(end > 0);
             let key = (layout.changed, path.get(..end).unwrap_or_default().to_vec());
-            let known = lock(&self.histories).get(&key).map(Arc::clone);
-            history = match known {
+            history = match kept(&self.histories, &key, Kept::is_fresh) {
                 Some(known) => known,
                 None => {
                     let found = Arc::new(history.child(repo, name, self.owners.as_deref())?);
-                    if !found.is_partial {
-                        let weight = found.weight() + path.len();
-                        lock(&self.histories).put(key, Arc::clone(&found), weight);
-                    }
+                    let weight = found.weight() + path.len();
+                    let entry = Kept::new(&found, found.is_partial);
+                    lock(&self.histories).put(key, entry, weight);
                     found
                 }
             };
@@ -172,36 +202,35 @@ impl Histories {
 
     fn of_root(&self, layout: &Layout) -> Arc<History> {
         let key = (layout.changed, Vec::new());
-        if let Some(known) = lock(&self.histories).get(&key) {
-            return Arc::clone(known);
+        if let Some(known) = kept(&self.histories, &key, Kept::is_fresh) {
+            return known;
         }
         let mut building = Building::of(self.owners.as_deref());
         for snapshot in &layout.snapshots {
             building.add(b"", snapshot, &snapshot.node);
         }
         let history = Arc::new(building.finish(false));
-        lock(&self.histories).put(key, Arc::clone(&history), history.weight());
+        lock(&self.histories).put(key, Kept::new(&history, false), history.weight());
         history
     }
 
-    /// All entries of a directory of `/versions`, by offset.
+    /// All entries of a directory of `/versions`, by offset. A listing that goes on gets what it
+    /// began with, as long as that is kept.
     pub(super) fn list(
         &self,
         repo: &Repository,
         layout: &Layout,
-        path: &[u8],
-        history: &History,
+        (path, history): (&[u8], &History),
+        goes_on: bool,
     ) -> Result<Arc<Vec<Listed>>, RepoError> {
         let key = (layout.changed, path.to_vec());
-        if let Some(known) = lock(&self.listings).get(&key) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = kept(&self.listings, &key, |kept| goes_on || kept.is_fresh()) {
+            return Ok(known);
         }
         let (children, is_partial) = history.children(repo, self.owners.as_deref())?;
         let listed = Arc::new(placed(history, children));
-        if !is_partial {
-            let weight = listed.iter().map(|listed| listed.name.len() + ENTRY_BYTES).sum();
-            lock(&self.listings).put(key, Arc::clone(&listed), weight);
-        }
+        let weight = listed.iter().map(|listed| listed.name.len() + ENTRY_BYTES).sum();
+        lock(&self.listings).put(key, Kept::new(&listed, is_partial), weight);
         Ok(listed)
     }
 }

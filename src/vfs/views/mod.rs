@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! versions   every version of every path, over all snapshots
-//! diff       what differs between two snapshots
+//! diff       what differs between two snapshots; `grant`: who may look at that
 //! status     texts about the mount
 //! ```
 //! What must stay true: an entry of a snapshot that a view shows *is* that entry: a file has its
@@ -12,6 +12,7 @@
 //! its directories has the permissions of the directories that it stands for, as they are shown.
 
 mod diff;
+mod grant;
 mod history;
 mod status;
 mod summary;
@@ -179,7 +180,7 @@ impl Vfs {
                 ..Attr::of_virtual(ino, None, pair.new.snapshot.time, self.owner)
             },
             View::Alias(alias) => Attr::of_virtual(ino, Some(&alias.target), time, self.owner),
-            View::Part(part) => self.attr_of(ino, &self.part_node(part)?),
+            View::Part(part) => self.attr_of_part(ino, part)?,
             View::Text(text) => text.attr(ino, self.owner),
         })
     }
@@ -234,6 +235,17 @@ impl Vfs {
         match self.view(ino)? {
             View::Part(part) => Ok(Some((self.part_node(&part)?, part.lead().snapshot.id))),
             _ => Ok(None),
+        }
+    }
+
+    /// Whether an attribute of what a view shows is left out.
+    pub(super) fn hides_xattr(&self, ino: Ino, name: &[u8]) -> Result<bool> {
+        if ino.class() != Some(Class::View) || name != history::ACL {
+            return Ok(false);
+        }
+        match self.view(ino)? {
+            View::Part(part) => Ok(!self.has_acl_of_both(&part)?),
+            _ => Ok(false),
         }
     }
 

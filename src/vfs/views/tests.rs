@@ -150,6 +150,62 @@ fn versions_grant_nobody_what_a_snapshot_refuses() {
     assert_eq!((paths["/owned"].mode, paths["/owned"].uid), (0o500, 5), "in listings too");
 }
 
+#[test]
+fn a_difference_grants_others_nothing_that_either_side_refuses() {
+    let world = World::new();
+    let owned = |item: Item, uid, gid| Item { uid, gid, ..item };
+    let dir = |text: &str, mode| Item::directory().with("key", Item::file(text)).mode(mode);
+    let acl = |item: Item, byte: u8| item.xattr("system.posix_acl_access", &[2, 0, 0, byte]);
+    let tree = |text: &str, old: bool| {
+        Item::directory()
+            .with("same", dir(text, 0o2750))
+            .with("opened", dir(text, if old { 0o700 } else { 0o755 }))
+            .with("closed", dir(text, if old { 0o775 } else { 0o700 }))
+            .with("given", owned(dir(text, 0o755), u32::from(old), 0))
+            .with("moved", owned(dir(text, 0o755), 3, u32::from(old)))
+            .with("listed", acl(dir(text, 0o775), old.into()))
+            .with("both", acl(dir(text, 0o775), 7))
+            .mode(0o755)
+    };
+    let old = tree("old", true).with("was", Item::directory());
+    commit(&world.repo, &old, NOON, &[]);
+    let new = tree("new", false).with("is", dir("x", 0o755));
+    commit(&world.repo, &new, NOON + 86_400, &[]);
+    let shared = world.vfs_with(VfsOptions { shared: true, ..VfsOptions::default() }).unwrap();
+    let pair = plain_names(&shared, attr(&shared, "diff").ino).remove(0);
+    let changed = format!("diff/{pair}/changed");
+    let rights = |vfs: &Vfs, name: &str| {
+        let found = attr(vfs, &format!("{changed}/{name}"));
+        (found.mode, found.uid, found.gid)
+    };
+    let has_acl = |vfs: &Vfs, name: &str| {
+        let ino = attr(vfs, &format!("{changed}/{name}")).ino;
+        let listed = vfs.xattrs(ino).unwrap().contains(&b"system.posix_acl_access".to_vec());
+        assert_eq!(vfs.xattr(ino, b"system.posix_acl_access").is_ok(), listed, "{name}");
+        listed
+    };
+    for (name, expected) in [
+        ("same", (0o2750, 0, 0)),
+        ("opened", (0o700, 0, 0)),
+        ("closed", (0o700, 0, 0)),
+        ("given", (0o700, 5, 6)),
+        ("moved", (0o700, 3, 0)),
+        ("listed", (0o720, 0, 0)),
+        ("both", (0o775, 0, 0)),
+    ] {
+        assert_eq!(rights(&shared, name), expected, "{name}");
+    }
+    assert!(has_acl(&shared, "both") && !has_acl(&shared, "listed"));
+    let mut listed = BTreeMap::new();
+    below(&shared, attr(&shared, &changed).ino, "", 2, &mut listed);
+    assert_eq!(listed["/opened"].mode, 0o700, "in listings too");
+    // Nobody else can look, so a copy gets what the new snapshot has.
+    let own = world.vfs();
+    assert_eq!(rights(&own, "opened"), (0o755, 0, 0));
+    assert_eq!(rights(&own, "given"), (0o755, 0, 0));
+    assert!(has_acl(&own, "listed"));
+}
+
 /// Shows everything as one owner's.
 #[derive(Debug)]
 struct All(u32, u32);
@@ -261,6 +317,36 @@ fn versions_of_what_is_damaged_are_left_out_and_of_the_rest_are_there() {
     }
     let vfs = world.vfs();
     assert!(matches!(walk(&vfs, "versions/d"), Err(VfsError::Io { .. })), "not an absent name");
+}
+
+#[test]
+fn a_listing_over_damage_reads_what_it_lists_once() {
+    let world = World::new();
+    let tree = |text: &str| {
+        let names = (0..600).map(|n| format!("{n:03}"));
+        let many = names.fold(Item::directory(), |d, name| d.with(name, Item::file(text)));
+        Item::directory().with("d", many)
+    };
+    commit(&world.repo, &tree("one"), NOON, &[]);
+    let packs = || -> HashSet<_> {
+        let listed = world.storage.list(Folder::Meta).unwrap();
+        listed.into_iter().filter_map(|listed| listed.key).collect()
+    };
+    let before = packs();
+    commit(&world.repo, &tree("two"), NOON + 1, &[]);
+    for key in packs().difference(&before) {
+        world.storage.corrupt(key, |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        });
+    }
+    let vfs = world.vfs();
+    let d = attr(&vfs, "versions/d").ino;
+    assert_eq!(plain_names(&vfs, d).len(), 600);
+    let reads = || vfs.repository().read_counts().reads;
+    let begun = reads();
+    assert_eq!(names(&vfs, d, 1).len(), 602);
+    assert!(reads() - begun < 20, "{} reads for 602 parts", reads() - begun);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::super::attr::{Attr, Lifetime};
 use super::super::error::{Result, VfsError};
 use super::super::inode::Directory;
 use super::super::layout::Layout;
+use super::super::list::FIRST;
 use super::super::{Entry, Ino, Vfs};
 use super::history::{Access, History, ListedAs, Version};
 use super::{Lister, VersionsPath, View};
@@ -86,7 +87,9 @@ impl Vfs {
         lister: &mut Lister<'_, '_>,
     ) -> Result<()> {
         let history = self.history(layout, at)?.ok_or(VfsError::Stale)?;
-        let listed = self.views.histories.list(&self.repo, layout, &at.path, &history);
+        let goes_on = lister.offset > FIRST;
+        let of = (at.path.as_slice(), &*history);
+        let listed = self.views.histories.list(&self.repo, layout, of, goes_on);
         let listed = listed.map_err(VfsError::about(at.name()))?;
         let begin = listed.partition_point(|listed| listed.offset < lister.offset);
         for listed in listed.iter().skip(begin) {
