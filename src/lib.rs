@@ -16,6 +16,7 @@
 //! | L1 | [`codec`] | cut, compress, seal, derive keys | where bytes go |
 //! | L2 | [`repo`] | objects together: index, chunks, trees, sessions, keys | files of the machine, FUSE |
 //! | L3 | [`localfs`] | source and target file systems, by descriptor | repositories |
+//! | L3 | [`strategy`] | what is due, what is kept, what complies: pure functions | storage, files, the clock |
 //! | L3 | [`vfs`] | snapshots as a tree with inode numbers | the kernel's types |
 //! | L4 | [`ops`] | the verbs: options in, report out | arguments, terminals |
 //! | L5 | [`fuse`], [`report`], [`cli`] | the kernel, words and JSON, the command line | each other, but that `cli` calls all |
@@ -81,6 +82,7 @@ pub mod progress;
 pub mod repo;
 pub mod report;
 pub mod storage;
+pub mod strategy;
 mod sync;
 pub mod units;
 pub mod vfs;

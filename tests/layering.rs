@@ -18,12 +18,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("codec", &["format"]),
     ("repo", &["format", "units", "clock", "fsutil", "sync", "storage", "codec"]),
     ("localfs", &["format", "fsutil"]),
+    ("strategy", &["format", "units", "clock"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
     (
         "ops",
         &[
             "format", "units", "clock", "progress", "fsutil", "sync", "storage", "codec", "repo",
-            "localfs",
+            "localfs", "strategy",
         ],
     ),
     ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
