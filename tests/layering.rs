@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("localfs", &["format", "fsutil"]),
     ("strategy", &["format", "units", "clock"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
+    ("strategy", &["format", "clock"]),
     (
         "ops",
         &[
@@ -28,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
-    ("report", &["format", "units", "clock", "repo", "ops"]),
+    ("report", &["format", "units", "clock", "repo", "strategy", "ops"]),
 ];
 
 /// Crates that only one module may name.
