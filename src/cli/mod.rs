@@ -26,6 +26,7 @@ mod secrets;
 mod signals;
 mod snapshots;
 mod stats;
+mod strategy;
 mod stream;
 mod style;
 mod umount;
@@ -73,6 +74,7 @@ enum Command {
     Cat(cat::Cat),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Strategy(strategy::Strategy),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -129,6 +131,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Stats(command) => command.run(cx),
         Command::Restore(command) => command.run(cx),
         Command::Verify(command) => command.run(cx),
+        Command::Strategy(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Key(command) => command.run(cx),
