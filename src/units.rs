@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp, ToSpan, Zoned};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, ToSpan, Zoned};
 
 use crate::clock::{from_timestamp, to_timestamp};
 use crate::format::Time;
@@ -38,15 +38,18 @@ pub fn parse_size_up_to(text: &str, most: u64, why: &str) -> Result<u64, String>
     }
 }
 
-/// A span of time like `30s`, `2min`, `1h 30m` or `90`, which are seconds.
+/// A span of time like `30s`, `2min`, `1h 30m`, `7d` or `90`, which are seconds. A day has 24 hours.
 pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let trimmed = text.trim();
     let span = match trimmed.parse::<u32>() {
         Ok(secs) => Some(SignedDuration::from_secs(secs.into())),
-        Err(_) => trimmed.parse().ok(),
+        Err(_) => trimmed
+            .parse::<Span>()
+            .ok()
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()),
     };
     span.and_then(|span| span.try_into().ok())
-        .ok_or_else(|| format!("\"{text}\" is not a duration; examples: 10s, 2min, 1h"))
+        .ok_or_else(|| format!("\"{text}\" is not a duration; examples: 10s, 2min, 1h, 30d"))
 }
 
 /// The same, and days and weeks of 24 hours: `30d`, `2w`.
@@ -173,9 +176,16 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, secs) in
-            [("0", 0), ("90", 90), ("10s", 10), ("2min", 120), ("1h 30m", 5400), ("500ms", 0)]
-        {
+        for (text, secs) in [
+            ("0", 0),
+            ("90", 90),
+            ("10s", 10),
+            ("2min", 120),
+            ("1h 30m", 5400),
+            ("500ms", 0),
+            ("30d", 2_592_000),
+            ("1w 1d", 691_200),
+        ] {
             assert_eq!(parse_duration(text).map(|span| span.as_secs()), Ok(secs), "{text}");
         }
         for bad in ["", "soon", "-1s", "-1", "1 month"] {

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("codec", &["format"]),
     ("repo", &["format", "units", "clock", "fsutil", "sync", "storage", "codec"]),
     ("localfs", &["format", "fsutil"]),
+    ("strategy", &["format", "units", "clock"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
     ("strategy", &["format", "clock"]),
     (

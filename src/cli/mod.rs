@@ -34,6 +34,7 @@ mod secrets;
 mod signals;
 mod snapshots;
 mod stats;
+mod strategy;
 mod stream;
 mod style;
 mod tag;
@@ -91,6 +92,7 @@ enum Command {
     Parity(parity::Parity),
     Ledger(ledger::Ledger),
     Repair(repair::Repair),
+    Strategy(strategy::Strategy),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -154,6 +156,7 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Verify(command) => command.run(cx),
         Command::Prune(command) => command.run(cx),
         Command::Ledger(command) => command.run(cx),
+        Command::Strategy(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Parity(command) => command.run(cx),

@@ -194,7 +194,7 @@ pub(super) fn prune(repo: &Repository, options: &PruneOptions) -> Result<PruneRe
 
 /// Verify finds nothing wrong.
 pub(super) fn assert_clean(storage: Arc<dyn Storage>, context: &str) {
-    let options = VerifyOptions { read_data: true, threads: 1 };
+    let options = VerifyOptions { read_data: true, threads: 1, ..VerifyOptions::default() };
     let report = verify::run(&open(storage), options, &Silent, &AtomicBool::new(false)).unwrap();
     assert!(report.is_clean(), "{context}: {report:?}");
 }

@@ -153,9 +153,14 @@ impl Storage for Actor {
     }
 
     fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError> {
-        let quiet = [Folder::Data, Folder::Meta, Folder::Tags, Folder::Keys];
+        use Folder as F;
+        let quiet = [F::Data, F::Meta, F::Tags, F::Keys, F::Settings, F::Parity, F::Ledger];
         self.step((!quiet.contains(&folder)).then(|| format!("list {}", folder.name())));
         self.storage.list(folder)
+    }
+
+    fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.storage.replace_damaged(key, bytes)
     }
 
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
