@@ -20,7 +20,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("localfs", &["format", "fsutil"]),
     ("strategy", &["format", "units", "clock"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
-    ("strategy", &["format", "clock"]),
     (
         "ops",
         &[

@@ -192,7 +192,7 @@ fn without_parity_the_pack_is_set_aside_only_when_one_says_so() {
     let data = pack(&sandbox, "data");
     damage(&data);
     let (code, _, err) = run(&sandbox, &["repair", "packs"]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2, "nobody to ask is a usage error: {err}");
     assert!(err.contains("set aside") && err.contains("--yes"), "{err}");
     assert!(data.exists());
     let (code, out, err) = run(&sandbox, &["repair", "packs", "--yes"]);

@@ -58,8 +58,17 @@ _icecore() {
             icecore,mount)
                 cmd="icecore__subcmd__mount"
                 ;;
+            icecore,parity)
+                cmd="icecore__subcmd__parity"
+                ;;
             icecore,protect)
                 cmd="icecore__subcmd__protect"
+                ;;
+            icecore,prune)
+                cmd="icecore__subcmd__prune"
+                ;;
+            icecore,repair)
+                cmd="icecore__subcmd__repair"
                 ;;
             icecore,restore)
                 cmd="icecore__subcmd__restore"
@@ -69,6 +78,9 @@ _icecore() {
                 ;;
             icecore,stats)
                 cmd="icecore__subcmd__stats"
+                ;;
+            icecore,strategy)
+                cmd="icecore__subcmd__strategy"
                 ;;
             icecore,tag)
                 cmd="icecore__subcmd__tag"
@@ -121,8 +133,17 @@ _icecore() {
             icecore__subcmd__help,mount)
                 cmd="icecore__subcmd__help__subcmd__mount"
                 ;;
+            icecore__subcmd__help,parity)
+                cmd="icecore__subcmd__help__subcmd__parity"
+                ;;
             icecore__subcmd__help,protect)
                 cmd="icecore__subcmd__help__subcmd__protect"
+                ;;
+            icecore__subcmd__help,prune)
+                cmd="icecore__subcmd__help__subcmd__prune"
+                ;;
+            icecore__subcmd__help,repair)
+                cmd="icecore__subcmd__help__subcmd__repair"
                 ;;
             icecore__subcmd__help,restore)
                 cmd="icecore__subcmd__help__subcmd__restore"
@@ -132,6 +153,9 @@ _icecore() {
                 ;;
             icecore__subcmd__help,stats)
                 cmd="icecore__subcmd__help__subcmd__stats"
+                ;;
+            icecore__subcmd__help,strategy)
+                cmd="icecore__subcmd__help__subcmd__strategy"
                 ;;
             icecore__subcmd__help,tag)
                 cmd="icecore__subcmd__help__subcmd__tag"
@@ -157,8 +181,20 @@ _icecore() {
             icecore__subcmd__help__subcmd__key,remove)
                 cmd="icecore__subcmd__help__subcmd__key__subcmd__remove"
                 ;;
+            icecore__subcmd__help__subcmd__ledger,verify)
+                cmd="icecore__subcmd__help__subcmd__ledger__subcmd__verify"
+                ;;
+            icecore__subcmd__help__subcmd__repair,index)
+                cmd="icecore__subcmd__help__subcmd__repair__subcmd__index"
+                ;;
             icecore__subcmd__help__subcmd__repair,packs)
                 cmd="icecore__subcmd__help__subcmd__repair__subcmd__packs"
+                ;;
+            icecore__subcmd__help__subcmd__repair,snapshots)
+                cmd="icecore__subcmd__help__subcmd__repair__subcmd__snapshots"
+                ;;
+            icecore__subcmd__help__subcmd__strategy,check)
+                cmd="icecore__subcmd__help__subcmd__strategy__subcmd__check"
                 ;;
             icecore__subcmd__key,add)
                 cmd="icecore__subcmd__key__subcmd__add"
@@ -190,17 +226,53 @@ _icecore() {
             icecore__subcmd__key__subcmd__help,remove)
                 cmd="icecore__subcmd__key__subcmd__help__subcmd__remove"
                 ;;
+            icecore__subcmd__ledger,help)
+                cmd="icecore__subcmd__ledger__subcmd__help"
+                ;;
+            icecore__subcmd__ledger,verify)
+                cmd="icecore__subcmd__ledger__subcmd__verify"
+                ;;
+            icecore__subcmd__ledger__subcmd__help,help)
+                cmd="icecore__subcmd__ledger__subcmd__help__subcmd__help"
+                ;;
+            icecore__subcmd__ledger__subcmd__help,verify)
+                cmd="icecore__subcmd__ledger__subcmd__help__subcmd__verify"
+                ;;
             icecore__subcmd__repair,help)
                 cmd="icecore__subcmd__repair__subcmd__help"
+                ;;
+            icecore__subcmd__repair,index)
+                cmd="icecore__subcmd__repair__subcmd__index"
                 ;;
             icecore__subcmd__repair,packs)
                 cmd="icecore__subcmd__repair__subcmd__packs"
                 ;;
+            icecore__subcmd__repair,snapshots)
+                cmd="icecore__subcmd__repair__subcmd__snapshots"
+                ;;
             icecore__subcmd__repair__subcmd__help,help)
                 cmd="icecore__subcmd__repair__subcmd__help__subcmd__help"
                 ;;
+            icecore__subcmd__repair__subcmd__help,index)
+                cmd="icecore__subcmd__repair__subcmd__help__subcmd__index"
+                ;;
             icecore__subcmd__repair__subcmd__help,packs)
                 cmd="icecore__subcmd__repair__subcmd__help__subcmd__packs"
+                ;;
+            icecore__subcmd__repair__subcmd__help,snapshots)
+                cmd="icecore__subcmd__repair__subcmd__help__subcmd__snapshots"
+                ;;
+            icecore__subcmd__strategy,check)
+                cmd="icecore__subcmd__strategy__subcmd__check"
+                ;;
+            icecore__subcmd__strategy,help)
+                cmd="icecore__subcmd__strategy__subcmd__help"
+                ;;
+            icecore__subcmd__strategy__subcmd__help,check)
+                cmd="icecore__subcmd__strategy__subcmd__help__subcmd__check"
+                ;;
+            icecore__subcmd__strategy__subcmd__help,help)
+                cmd="icecore__subcmd__strategy__subcmd__help__subcmd__help"
                 ;;
             *)
                 ;;
@@ -209,7 +281,7 @@ _icecore() {
 
     case "${cmd}" in
         icecore)
-            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help"
+            opts="-r -q -v -h -V --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help --version init ingest backup snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -625,7 +697,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__help)
-            opts="init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help"
+            opts="init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -890,9 +962,93 @@ _icecore() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        icecore__subcmd__help__subcmd__parity)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         icecore__subcmd__help__subcmd__protect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__repair)
+            opts="packs index snapshots"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__repair__subcmd__index)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__repair__subcmd__packs)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__repair__subcmd__snapshots)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -935,6 +1091,34 @@ _icecore() {
         icecore__subcmd__help__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__strategy)
+            opts="check"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__help__subcmd__strategy__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1848,6 +2032,56 @@ _icecore() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        icecore__subcmd__parity)
+            opts="-r -q -v -h --set --off --build --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         icecore__subcmd__protect)
             opts="-r -q -v -h --host --tag --source --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1864,6 +2098,338 @@ _icecore() {
                     return 0
                     ;;
                 --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__prune)
+            opts="-y -r -q -v -h --dry-run --yes --max-unused --max-repack --grace --session-timeout --compression --nice --io-idle --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --max-unused)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-repack)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compression)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nice)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair)
+            opts="-r -q -v -h --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help packs index snapshots help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__help)
+            opts="packs index snapshots help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__help__subcmd__index)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__help__subcmd__packs)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__help__subcmd__snapshots)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__index)
+            opts="-n -y -r -q -v -h --dry-run --yes --force --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__packs)
+            opts="-r -q -v -h --dry-run --from --yes --forget --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__repair__subcmd__snapshots)
+            opts="-n -y -r -q -v -h --dry-run --yes --from --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2088,6 +2654,144 @@ _icecore() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        icecore__subcmd__strategy)
+            opts="-r -q -v -h --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help check help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__strategy__subcmd__check)
+            opts="-r -q -v -h --file --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repository)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cache-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-download)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__strategy__subcmd__help)
+            opts="check help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__strategy__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        icecore__subcmd__strategy__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         icecore__subcmd__tag)
             opts="-r -q -v -h --add --remove --set --host --tag --source --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2267,7 +2971,7 @@ _icecore() {
             return 0
             ;;
         icecore__subcmd__verify)
-            opts="-r -q -v -h --read-data --threads --no-heal --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
+            opts="-r -q -v -h --structure --read-data --sample --seed --older-than --max-duration --max-rate --no-record --threads --no-heal --repository --key-file --passphrase-file --passphrase-command --cache-dir --no-cache --limit-upload --limit-download --quiet --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -55,6 +55,10 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "protect" -d 'Keep s
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "prune" -d 'Give back the space of what no snapshot needs'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "ledger" -d 'Show what was verified when, with what result'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "strategy" -d 'Check and explain the strategy file'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
@@ -361,7 +365,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand forget" -l limit-upload 
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -l unsafe-allow-remove-all -d 'Let rules forget all snapshots of a group'
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -l undo -d 'Bring these back: what was forgotten and is not pruned yet'
-complete -c icecore -n "__fish_icecore_using_subcommand forget" -l prune -d 'Give the space back as well'
+complete -c icecore -n "__fish_icecore_using_subcommand forget" -l prune -d 'Give the space back as well, as icecore-prune(1) does without options'
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -s n -l dry-run -d 'Only tell what would be forgotten, and why the rest stays'
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -s y -l yes -d 'Do not ask'
 complete -c icecore -n "__fish_icecore_using_subcommand forget" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
@@ -417,6 +421,11 @@ complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -s q -l quiet
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l sample -d 'Read a random part of the packs, so many percent of their bytes' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l seed -d 'Choose the sample by this number [default: another one each time]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l older-than -d 'Read packs whose last verification is older than this, like 30d or 12h, or that have none' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l max-duration -d 'Begin to read no pack after so long' -r
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l max-rate -d 'Read at most so many bytes a second, like 200M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l threads -d 'Threads that read [default: one per processor]' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -427,6 +436,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-upload 
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l structure -d 'Check the structure only, which is the default'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l read-data -d 'Read every stored byte'
+complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-record -d 'Record nothing in the ledger'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-heal -d 'Leave damaged packs as they are, also where parity could heal them'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -454,6 +464,144 @@ complete -c icecore -n "__fish_icecore_using_subcommand prune" -s q -l quiet -d 
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l set -d 'Share of each new pack, 0.1% to 100%' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l off -d 'No parity for new packs'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l build -d 'Build it for packs that have none, and anew where it is damaged'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and not __fish_seen_subcommand_from verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand ledger; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and not __fish_seen_subcommand_from packs index snapshots help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l from -d 'Folder of another repository that may have what this one lost, opened with the same key' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l yes -d 'Do not ask before packs are set aside'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l forget -d 'Mark snapshots that lost content as forgotten once they have a successor'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s y -l yes -d 'Do not ask'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l force -d 'Write a new index though the old one is sound'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l from -d 'Folder of a copy of this repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s y -l yes -d 'Do not ask'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Say what is wrong with the file, and what it means'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say what is wrong with the file, and what it means'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -555,25 +703,36 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "init" -d 'Make a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "snapshots" -d 'List snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "ls" -d 'List what a snapshot holds'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "forget" -d 'Let snapshots go: by name, or by rules that say what to keep'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "tag" -d 'Change the tags of snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "protect" -d 'Keep snapshots whatever comes: no rule and no name forgets them'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "man" -d 'Write the man pages and completions'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat stats forget tag protect unprotect verify key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "forget" -d 'Let snapshots go: by name, or by rules that say what to keep'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "tag" -d 'Change the tags of snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "protect" -d 'Keep snapshots whatever comes: no rule and no name forgets them'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "prune" -d 'Give back the space of what no snapshot needs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ledger" -d 'Show what was verified when, with what result'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "strategy" -d 'Check and explain the strategy file'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from ledger" -f -a "verify" -d 'Hold each record against what those after it state of it'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "index" -d 'Build the index anew from the packs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from strategy" -f -a "check" -d 'Say what is wrong with the file, and what it means'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'
