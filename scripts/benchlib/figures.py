@@ -39,6 +39,10 @@ def _mount_rss(results, corpus, tool):
     return max((o["mount_rss_mb"] for op in ops for o in results.of(corpus, tool, op)), default=None)
 
 
+def _ratio(a, b):
+    return round(a / b, 3) if a and b else None
+
+
 def _median(op, key="wall_s"):
     return lambda results, corpus, tool: results.median(corpus, tool, op, key)
 
@@ -65,6 +69,14 @@ FIGURES = {
     "randread": _median("randread", "iops"),
     "restore": _median("restore"),
     "mount_rss": _mount_rss,
+    "life_ingest": _median("ingest"),
+    "life_forget": _median("forget"),
+    "life_prune": _median("prune"),
+    "life_prune_rss": _median("prune", "rss_mb"),
+    "life_size": lambda results, corpus, tool: max(((o["number"], o["repo_mb"]) for o in results.of(corpus, tool, "size")), default=(0, None))[1],
+    "life_verify": _median("verify"),
+    "restore_fresh": _median("restore_fresh"),
+    "age": lambda results, corpus, tool: _ratio(results.median(corpus, tool, "restore"), results.median(corpus, tool, "restore_fresh")),
     "floor_tar": _median("floor_tar"),
     "floor_cat": _median("floor_cat"),
 }

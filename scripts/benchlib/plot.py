@@ -11,6 +11,7 @@ from .figures import figure
 COLUMNS = (("first", "first ingest, s", "floor_tar"), ("nochange_warm", "no change, warm, s", None),
            ("changed", "changed step, s", None), ("size", "repository, MB", None))
 READS = (("find", "find, s", None), ("tar", "tar, s", None), ("cp", "cp -a, s", None), ("restore", "restore, s", None))
+LIFE = (("life_prune", "prune, s", None), ("life_verify", "verify, s", None), ("restore", "restore, s", None), ("life_size", "repository, MB", None))
 COLOURS = {"icecore": "#1f77b4", "restic": "#8c8c8c", "rustic": "#a8743a", "borg": "#5f9e6e"}
 NAME, BARS, VALUE, GAP = 74, 120, 52, 18  # widths in pixels: name, longest bar, value, gap
 ROW, HEAD, TOP = 17, 38, 62  # heights: bar, chart's title, page's title

@@ -16,8 +16,11 @@ INGEST = (("first", "first s"), ("first_mb_s", "MB/s"), ("first_cpu", "first CPU
 MOUNT = (("mount", "mount ready s"), ("find", "find s"), ("tar", "tar s"), ("tar_warm", "tar warm s"), ("cp", "cp -a s"), ("diff", "diff -r s"),
          ("cat", "cat MB/s"), ("cat_warm", "cat warm MB/s"), ("randread", "4 KiB reads/s"), ("restore", "restore s"),
          ("mount_rss", "mount RSS MB"))
-COLUMNS = {"ingest": INGEST, "mount": MOUNT}
-PLOTS = {"ingest": plot.COLUMNS, "mount": plot.READS}
+LIFE = (("life_ingest", "ingest s"), ("life_forget", "forget s"), ("life_prune", "prune s"), ("life_prune_rss", "prune RSS MB"),
+        ("life_size", "repository MB"), ("life_verify", "verify s"), ("restore", "restore s"), ("restore_fresh", "restore, fresh repository s"),
+        ("age", "what age costs"))
+COLUMNS = {"ingest": INGEST, "mount": MOUNT, "lifecycle": LIFE}
+PLOTS = {"ingest": plot.COLUMNS, "mount": plot.READS, "lifecycle": plot.LIFE}
 DISTURBED = {"first": "first", "first_mb_s": "first", "nochange_warm": "nochange_warm",
              "nochange_cold": "nochange_cold", "changed": "changed"}
 

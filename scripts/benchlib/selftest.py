@@ -63,6 +63,15 @@ def _check_ingest(out):
     _check("not installed" in results.missing().get("restic", ""), "a missing tool is not named")
 
 
+def _check_lifecycle(out, text):
+    results = next(r for r in load(out) if r.suite == "lifecycle")
+    _check(not results.failed, f"failed: {results.failed}")
+    expected = {"ingest": 30, "forget": 3, "prune": 3, "size": 3, "verify": 1, "restore": 1, "restore_fresh": 1}
+    for op, count in expected.items():
+        _check(len(results.of("C1", "icecore", op)) == count, f"lifecycle: {op} is not there {count} times")
+    _check("what age costs" in text, "the report of the lifecycle is not whole")
+
+
 def run(entry):
     """entry: the path of scripts/bench."""
     with tempfile.TemporaryDirectory(prefix="icecore-bench.") as folder:
@@ -77,6 +86,7 @@ def run(entry):
         _call([*base, "ingest", *scope], env)
         _check_deltas(f"{folder}/corpora/tiny")
         _check_ingest(out)
+        _check_lifecycle(out, _call([*base, "lifecycle", *scope, "--corpus", "C1"], env))
         text = _call([*base, "report", out], env)
         _check("restic has no figures" in text and "peak RSS" in text, "the report is not whole")
         with open(f"{out}/ingest-tiny.json") as f:

@@ -30,6 +30,9 @@ class Tool:
     version: list
     umount: tuple = ("umount", "{mnt}")
     done: tuple = (0,)  # exit codes of a complete ingest
+    forget: tuple = ()  # all but the newest {keep} snapshots; none of the three: the tool has no life to show
+    prune: tuple = ()
+    verify: tuple = ()
     trees: str = ""  # pattern of the trees of all snapshots, oldest first; none: they are not compared
 
     def command(self, template, **fields):
@@ -57,6 +60,9 @@ def restic(name, binary):
         mount=[BINARY, "mount", "{mnt}"],
         tree="{mnt}/snapshots/latest",
         restore=[BINARY, "restore", "-q", "latest", "--target", "{dest}"],
+        forget=(BINARY, "forget", "-q", "--keep-last", "{keep}"),
+        prune=(BINARY, "prune", "-q"),
+        verify=(BINARY, "check", "-q", "--read-data"),
         version=[BINARY, "version"])
 
 
@@ -70,6 +76,9 @@ def borg(name, binary):
         mount=[BINARY, "mount", "-f", "::", "{mnt}"],
         tree="{mnt}/{last}",
         restore=["sh", "-c", 'cd "$1" && exec "$0" extract "::$2"', BINARY, "{dest}", "{last}"],
+        forget=(BINARY, "prune", "--keep-last", "{keep}"),
+        prune=(BINARY, "compact"),
+        verify=(BINARY, "check", "--verify-data"),
         version=[BINARY, "--version"],
         done=(0, 1))  # 1: done with warnings
 
@@ -84,6 +93,9 @@ def rustic(name, binary):
         mount=[BINARY, "mount", "{mnt}", "latest"],
         tree="{mnt}",
         restore=[BINARY, "restore", "latest", "{dest}"],
+        forget=(BINARY, "forget", "--keep-last", "{keep}"),
+        prune=(BINARY, "prune", "--instant-delete"),
+        verify=(BINARY, "check", "--read-data"),
         version=[BINARY, "--version"])
 
 
@@ -100,6 +112,9 @@ def icecore(name, binary, extra=(), plain=False):
         trees="{mnt}/snapshots/*{live}",
         umount=(BINARY, "umount", "{mnt}"),
         restore=[BINARY, "restore", "--quiet", "latest:{live}", "--to", "{dest}"],
+        forget=(BINARY, "forget", "--quiet", "--yes", "--keep-last", "{keep}"),
+        prune=(BINARY, "prune", "--quiet", "--yes", "--grace", "0"),
+        verify=(BINARY, "verify", "--quiet", "--read-data"),
         version=[BINARY, "--version"])
 
 
