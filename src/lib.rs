@@ -16,7 +16,6 @@
 //! | L1 | [`codec`] | cut, compress, seal, derive keys | where bytes go |
 //! | L2 | [`repo`] | objects together: index, chunks, trees, sessions, keys | files of the machine, FUSE |
 //! | L3 | [`localfs`] | source and target file systems, by descriptor | repositories |
-//! | L3 | [`strategy`] | what is due, what is kept, what complies: pure functions | storage, files, the clock |
 //! | L3 | [`vfs`] | snapshots as a tree with inode numbers | the kernel's types |
 //! | L3 | [`strategy`] | which snapshots stay, and why: facts, rules and the time in, verdicts out | repositories, the clock |
 //! | L4 | [`ops`] | the verbs: options in, report out | arguments, terminals |

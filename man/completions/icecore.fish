@@ -445,7 +445,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand verify" -s v -l verbose 
 complete -c icecore -n "__fish_icecore_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l max-unused -d 'How much of the stored bytes may stay unused' -r
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l max-repack -d 'Most bytes of packs to write anew [default: as many as it takes]' -r
-complete -c icecore -n "__fish_icecore_using_subcommand prune" -l grace -d 'How long readers may go on with what will be deleted; 0 refuses while any session lives' -r
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -l grace -d 'How long readers may go on with what will be deleted, and an hour more since clocks may differ; 0 refuses while any session lives' -r
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l session-timeout -d 'After how long without a sign of life a session counts as dead: no shorter than any writer\'s' -r
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l compression -d 'How hard to compress what is coded again' -r
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r

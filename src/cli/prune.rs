@@ -52,7 +52,8 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size, allow_hyphen_values = true)]
     max_repack: Option<u64>,
 
-    /// How long readers may go on with what will be deleted; 0 refuses while any session lives
+    /// How long readers may go on with what will be deleted, and an hour more since clocks may
+    /// differ; 0 refuses while any session lives
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::parse_duration)]
     #[arg(allow_hyphen_values = true)]
     grace: Duration,

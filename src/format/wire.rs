@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Malformed;
 
 /// Upper bound for what one decode may claim to hold, in bytes; frames are capped lower, by kind.
-const DECODE_MAX: usize = super::limits::PAGE_MAX;
+const DECODE_MAX: usize = super::limits::GENERATION_MAX;
 
 fn layout() -> impl bincode::config::Config {
     bincode::config::standard()

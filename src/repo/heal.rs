@@ -146,9 +146,8 @@ impl Healer {
         let left = self.what_is_left(&object, parity.as_deref()).map_err(|err| chain(&err))?;
         let bytes = left.as_deref().unwrap_or_default();
         if *blake3::hash(bytes).as_bytes() == pack.0 {
-            // Somebody healed it, or what is wrong is no damage: the second time nothing is done.
-            self.give_up(pack, &"its bytes are what its name says".into());
-            return Ok(Healed { bytes: Arc::new(left.unwrap_or_default()), is_stored: true });
+            // Somebody healed it, or what is wrong is no damage. Who waits has it from memory.
+            return Ok(self.keep(pack, left.unwrap_or_default(), true));
         }
         let Some(parity) = parity else { return Err("it has no parity".into()) };
         let of = ParityOf { kind, repository: self.repository, pack };

@@ -178,6 +178,16 @@ impl LastVerified {
         }
     }
 
+    /// Takes in that these packs, by their prefixes, are damaged: nothing told of them holds.
+    pub fn forget(&mut self, packs: &[u64]) {
+        for prefix in packs {
+            let at = self.times.partition_point(|(other, _)| *other < *prefix);
+            if let Some((_, time)) = self.times.get_mut(at).filter(|(other, _)| *other == *prefix) {
+                *time = 0;
+            }
+        }
+    }
+
     /// Seconds since 1970; `None` where no record tells of the pack.
     #[must_use]
     pub fn get(&self, pack: &StoredPack) -> Option<u64> {

@@ -77,6 +77,8 @@ impl Repository {
     /// Where a later icecore wrote any of them: what it means is not for this one to judge.
     pub fn plan_rebuild(&self, look: &dyn Fn() -> Result<()>) -> Result<RebuildPlan> {
         let mut plan = RebuildPlan { old: self.stored_segments()?, ..RebuildPlan::default() };
+        // What is deleted later is in this view of the index, or was not readable.
+        self.index().reload()?;
         let doomed = self.doomed_packs()?;
         let mut packs = Vec::new();
         for kind in [PackKind::Meta, PackKind::Data] {
@@ -90,7 +92,9 @@ impl Repository {
             look()?;
             for err in self.check_segment(id, &lengths).errors {
                 match err {
-                    err if err.is_newer() => return Err(err),
+                    // A medium that fails for a moment is no reason to delete anything.
+                    err if err.is_newer() || is_io(&err) => return Err(err),
+                    err if err.is_not_found() && !err.is_about_pack() => {} // merged since it was listed
                     err if err.is_about_pack() => {
                         wrong.insert(err.object(), err);
                     }
@@ -182,6 +186,7 @@ impl Repository {
     ) -> Result<Rebuilt> {
         let mut done = Rebuilt::default();
         let mut builder = SegmentBuilder::default();
+        self.index().reload()?;
         self.keep_places(plan, &mut builder);
         done.kept = builder.len() as u64;
         for pack in &plan.sound {

@@ -162,6 +162,7 @@ const fn step(finding: &Finding) -> &'static str {
     match finding.step {
         Step::Replace => "replace",
         Step::Remove => "remove",
+        Step::Void => "empty",
         Step::Leave => "leave",
     }
 }

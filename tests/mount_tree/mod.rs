@@ -68,6 +68,8 @@ impl Item {
     }
 
     pub(crate) fn xattr(mut self, name: &str, value: &[u8]) -> Self {
+        // Set again, it is replaced.
+        self.xattrs.retain(|(other, _)| other != name.as_bytes());
         self.xattrs.push((name.into(), value.to_vec()));
         self.xattrs.sort();
         self

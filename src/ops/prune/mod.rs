@@ -46,7 +46,7 @@ pub use plan::{Fate, OpenGeneration, PackSums, PrunePlan};
 use recheck::Marked;
 use wait::Patience;
 
-/// Grace that readers have unless somebody says otherwise.
+/// Grace that readers have, an hour for clocks that differ not counted, unless somebody says otherwise.
 pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A part of the stored bytes that may be unused unless somebody says otherwise.
 pub const MAX_UNUSED: f64 = 0.05;
@@ -261,8 +261,11 @@ impl Pruning<'_> {
             Err(super::OpError::Repo(err)) if err.is_damage() => {
                 let nothing = repo.generation(candidates.number, host, Vec::new(), Vec::new());
                 let stands = repo.put_decision(&nothing)?;
-                let doomed = repo.generations()?.doomed();
-                repo.execute(&stands, &doomed)?;
+                // Where another prune was faster, its decision waits for its grace.
+                if stands.packs.is_empty() && stands.snapshots.is_empty() {
+                    let doomed = repo.generations()?.doomed();
+                    repo.execute(&stands, &doomed)?;
+                }
                 Err(err.into())
             }
             Err(err) => Err(err),

@@ -32,11 +32,12 @@ impl Roots {
         let mut roots = Self { live: Vec::new(), doomed: HashSet::new(), pinned: 0 };
         for id in ids {
             let goes = forgotten.contains(&id);
-            if goes && !pins.has(&id) {
-                roots.doomed.insert(id); // unread: nothing asks what it needs
-                continue;
-            }
+            let held = !goes || pins.has(&id);
             match repo.read_snapshot(id) {
+                Ok(Some(_)) if !held => drop(roots.doomed.insert(id)),
+                Err(err) if err.is_damage() && !held => {
+                    roots.doomed.insert(id); // nobody asks what it needs
+                }
                 Ok(Some(snapshot)) => {
                     roots.pinned += u64::from(goes);
                     roots.live.push(snapshot);

@@ -20,6 +20,9 @@ pub enum Step {
     Replace,
     /// It goes: what it said does not hold any more.
     Remove,
+    /// A generation of prune comes to its end with nothing in it: no pack of it is there any more,
+    /// or none has been decided to go.
+    Void,
     /// It stays: only a replica could mend it, or a writer that lives may need it.
     Leave,
 }
@@ -64,6 +67,16 @@ impl SnapshotsPlan {
     }
 }
 
+/// Where it looks.
+const FOLDERS: [Folder; 6] = [
+    Folder::Snapshots,
+    Folder::Forgotten,
+    Folder::Tags,
+    Folder::Pins,
+    Folder::Sessions,
+    Folder::Gc,
+];
+
 /// Looks at snapshots, their directories and the marks beside them. `replica` is the storage of
 /// another copy of this repository.
 ///
@@ -76,9 +89,7 @@ pub fn plan(
 ) -> Result<SnapshotsPlan> {
     let mut plan = SnapshotsPlan::default();
     let mut walk = PageWalk::new(repo, interrupted, Whole { first: None });
-    for folder in
-        [Folder::Snapshots, Folder::Forgotten, Folder::Tags, Folder::Pins, Folder::Sessions]
-    {
+    for folder in FOLDERS {
         let listed = repo.storage().list(folder).map_err(RepoError::from)?;
         let keys: Vec<_> = listed.into_iter().filter_map(|listed| listed.key).collect();
         for object in &keys {
@@ -137,6 +148,10 @@ fn step(
     let is_later = |key: &ObjectKey| match (*key, object) {
         (ObjectKey::Beat(a, n), ObjectKey::Beat(b, m)) => a == b && n > m,
         (ObjectKey::Pin(a, n), ObjectKey::Pin(b, m)) => a == b && n > m,
+        // Only one that can be read says more than this one did.
+        (ObjectKey::Tags(a, n), ObjectKey::Tags(b, m)) => {
+            a == b && n > m && repo.check_mark(key).is_ok()
+        }
         _ => false,
     };
     let is_over = || match object {
@@ -145,7 +160,20 @@ fn step(
     };
     Ok(match object {
         ObjectKey::Forgotten(_) => (Step::Remove, "the snapshot is no longer forgotten"),
-        ObjectKey::Tags(..) => (Step::Remove, "the tags are what the record before it says"),
+        ObjectKey::Tags(..) if keys.iter().any(is_later) => {
+            (Step::Remove, "a later record is there")
+        }
+        ObjectKey::Tags(..) => (
+            Step::Leave,
+            "the snapshot counts as protected: icecore protect or unprotect it, then repair again",
+        ),
+        ObjectKey::Decision(n) if !keys.contains(&ObjectKey::Candidates(n)) => {
+            (Step::Void, "all that it named is gone")
+        }
+        ObjectKey::Candidates(n) if !keys.contains(&ObjectKey::Decision(n)) => {
+            (Step::Void, "nothing of it was decided, and nothing of it will go")
+        }
+        ObjectKey::Candidates(_) => (Step::Leave, "the next prune removes it"),
         ObjectKey::Beat(..) | ObjectKey::Pin(..) if keys.iter().any(is_later) => {
             (Step::Remove, "a later beat is there")
         }
@@ -176,6 +204,13 @@ pub fn run(
 ) -> Result<(u64, u64)> {
     let (mut replaced, mut removed) = (0, 0);
     for finding in plan.steps() {
+        if let (Step::Void, ObjectKey::Candidates(number) | ObjectKey::Decision(number)) =
+            (finding.step, finding.object)
+        {
+            repo.void_generation(number)?;
+            replaced += 1;
+            continue;
+        }
         let bytes = match finding.step {
             Step::Replace => replica.and_then(|replica| of_replica(repo, replica, &finding.object)),
             _ => None,

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::format::{Folder, ObjectKey, PackKind, pack_prefix};
+use crate::format::{Folder, ObjectKey, PackKind, SegmentId, pack_prefix};
 use crate::progress::Progress;
 use crate::repo::{PackCheck, RepoError, Repository, StoredPack};
 
@@ -130,14 +130,16 @@ fn check(
     }
     let checked = check_packs(repo, options.threads, queue, report, progress, interrupted);
     last.add_all(now, report.read.iter().map(|(prefix, _)| *prefix));
+    last.forget(&report.bad);
     let window = options.older_than.unwrap_or(coverage::WINDOW);
     report.coverage = Some(Coverage::of(&packs, &last, now, window));
     let suspects = checked?;
     // After healing: a pack that was cut has its length again when the index is held against it.
-    if !repo.healed_packs().is_empty() {
-        packs = self::packs(repo, &mut VerifyReport::default())?;
-    }
-    segments(repo, &packs, report, interrupted)?;
+    // Segments are listed before packs: a pack is durable before a segment names it, and others
+    // write and prune meanwhile.
+    let listed = repo.stored_segments()?;
+    packs = self::packs(repo, &mut VerifyReport::default())?;
+    segments(repo, &listed, &packs, report, interrupted)?;
     parity::objects(repo, &packs, options.read_data, report, interrupted)?;
     let stored =
         Stored { packs: packs.into_iter().map(|pack| (pack.id, pack)).collect(), suspects };
@@ -224,19 +226,21 @@ fn packs(repo: &Repository, report: &mut VerifyReport) -> Result<Vec<StoredPack>
 
 fn segments(
     repo: &Repository,
+    listed: &[SegmentId],
     packs: &[StoredPack],
     report: &mut VerifyReport,
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let lengths: HashMap<_, _> = packs.iter().map(|pack| (pack.id, pack.len)).collect();
-    for id in repo.stored_segments()? {
+    for &id in listed {
         if interrupted.load(Ordering::Relaxed) {
             return Err(OpError::Interrupted);
         }
         let check = repo.check_segment(id, &lengths);
         report.segments += 1;
         report.indexed_chunks += check.chunks;
-        for err in &check.errors {
+        // One that is gone was merged into another since it was listed.
+        for err in check.errors.iter().filter(|err| err.is_about_pack() || !err.is_not_found()) {
             report.damage(err);
         }
     }
@@ -344,8 +348,9 @@ fn merge(
     if is_read {
         report.packs_read += 1;
         report.bytes_read += pack.len;
-        if check.errors.is_empty() {
-            report.read.push((pack_prefix(&pack.id), pack.len));
+        match check.errors.is_empty() {
+            true => report.read.push((pack_prefix(&pack.id), pack.len)),
+            false => report.bad.push(pack_prefix(&pack.id)),
         }
     }
     report.packs += 1;
@@ -357,7 +362,9 @@ fn merge(
     if check.unseen {
         suspects.packs.insert(pack.id);
     }
-    for err in &check.errors {
+    // One that is gone was pruned since it was listed; where the index needs it, that is told when
+    // the index is held against the packs.
+    for err in check.errors.iter().filter(|err| !err.is_not_found()) {
         report.damage(err);
     }
 }

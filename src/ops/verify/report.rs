@@ -114,6 +114,9 @@ pub struct VerifyReport {
     /// Packs of which every byte was read and is what it should be: prefix of the id, and length.
     #[serde(skip)]
     pub(super) read: Vec<(u64, u64)>,
+    /// Packs that were read and are damaged, by prefix of the id.
+    #[serde(skip)]
+    pub(super) bad: Vec<u64>,
     #[serde(skip)]
     pub(super) seen: Seen,
 }

@@ -197,6 +197,26 @@ impl Repository {
         there.ok_or_else(|| RepoError::corrupt(object, "it vanished within its year"))
     }
 
+    /// Brings a generation of which a record is damaged to an end with nothing in it: one that has
+    /// no decision, so that nothing of it goes, or one of which all has gone already.
+    pub fn void_generation(&self, number: u64) -> Result<()> {
+        let nothing = self.generation(number, &crate::fsutil::machine(), Vec::new(), Vec::new());
+        let object = ObjectKey::Decision(number);
+        if !self.put_generation(object, &nothing)? {
+            let kind = kind_of(&object);
+            match self.read_generation(object, number) {
+                // Another prune was faster: its decision stands, and it removes the candidates.
+                Ok(_) => return Ok(()),
+                Err(err) if err.is_damage() => {
+                    let bytes = self.vault().encode_object(&object, kind, nothing.encode())?;
+                    self.storage().replace_damaged(&object, &bytes)?;
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        self.delete_if_there(&ObjectKey::Candidates(number)).map(drop)
+    }
+
     fn put_generation(&self, object: ObjectKey, record: &Generation) -> Result<bool> {
         let bytes = self.vault().encode_object(&object, kind_of(&object), record.encode())?;
         match self.storage().put_new(&object, &bytes) {
@@ -273,6 +293,39 @@ mod tests {
         assert!(done.open().is_none());
         assert_eq!((done.banned().len(), done.next()), (1, 1), "banned for good");
         assert_eq!(done.executed_before(i64::MAX).count(), 0, "the highest is never removed");
+    }
+
+    #[test]
+    fn a_damaged_generation_comes_to_an_end_with_nothing_in_it() {
+        let (storage, repo) = repository();
+        storage.put_new(&ObjectKey::Candidates(0), b"damaged").unwrap();
+        assert!(repo.generations().is_err());
+        repo.void_generation(0).unwrap();
+        let done = repo.generations().unwrap();
+        assert!(done.open().is_none() && done.banned().is_empty());
+        assert_eq!(done.next(), 1, "its number is used");
+
+        storage.put_new(&ObjectKey::Decision(1), b"damaged").unwrap();
+        assert!(repo.generations().is_err());
+        repo.void_generation(1).unwrap();
+        assert_eq!(repo.generations().unwrap().next(), 2);
+    }
+
+    #[test]
+    fn records_at_their_caps_are_read_again() {
+        let (_, repo) = repository();
+        let id = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            id
+        };
+        let packs =
+            (0..crate::format::limits::DOOMED_PACKS_MAX).map(|n| (PackKind::Data, PackId(id(n))));
+        let snapshots = (0..crate::format::limits::DOOMED_SNAPSHOTS_MAX)
+            .map(|n| SnapshotId(*id(n).first_chunk().unwrap()));
+        let record = repo.generation(0, "h", packs.collect(), snapshots.collect());
+        assert!(repo.put_candidates(&record).unwrap());
+        assert!(repo.generations().unwrap().open() == Some(&Stage::Undecided(record)));
     }
 
     #[test]

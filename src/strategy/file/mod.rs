@@ -81,7 +81,13 @@ pub struct VerifyBudget {
 impl Strategy {
     /// Reads the file's text. The error names line and key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|err| err.to_string())
+        toml::from_str(text).map_err(|err| {
+            let what = err.message().replace('\n', "; ");
+            match err.span().and_then(|span| text.get(..span.start)) {
+                Some(before) => format!("line {}: {what}", before.matches('\n').count() + 1),
+                None => what,
+            }
+        })
     }
 
     /// The repositories that a source's snapshots go to: first the one that it is ingested into.
