@@ -6,18 +6,18 @@
 mod common;
 mod restore_support;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use common::Sandbox;
-use icecore::format::{Folder, ObjectKey, SnapshotId};
+use icecore::format::{Folder, ObjectKey, SnapshotId, Time};
 use icecore::ops::OpError;
 use icecore::ops::repair::packs::{self, PacksOptions, PacksReport};
 use icecore::progress::Silent;
-use icecore::repo::{Repository, Writer};
+use icecore::repo::{RepoError, Repository, Session, Writer};
 use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Objects, Storage, When};
 use restore_support::*;
 
@@ -106,6 +106,37 @@ fn repair_that_is_stopped_anywhere_loses_nothing_and_can_be_run_again() {
             }
         }
     }
+}
+
+/// Damaged, but the session was taken for dead; and whole by now.
+#[test]
+fn a_pack_that_must_not_go_stays() {
+    let (image, _) = sample();
+    let storage = Arc::new(MemoryStorage::from(image));
+    let repo = open(storage.clone(), false).unwrap();
+    let now = Time { secs: 1, nanos: 0 };
+    let begin = || Session::begin(&repo, Writer { host: "h".into(), pid: 1 }, now).unwrap();
+    let damaged = storage.list(Folder::Data).unwrap()[0].key.unwrap();
+    let whole = storage.list(Folder::Meta).unwrap()[0].key.unwrap();
+    let set_aside = |object: ObjectKey, session: &Session<'_>| {
+        let ObjectKey::Pack(kind, id) = object else { panic!("{object}") };
+        repo.set_aside(&HashMap::from([(id, kind)]), session)
+    };
+    let session = begin();
+    for open in repo.open_sessions().unwrap() {
+        repo.evict(&open, now, "h").unwrap();
+    }
+    let segments = storage.list(Folder::Index).unwrap().len();
+    let err = set_aside(damaged, &session).unwrap_err();
+    assert!(matches!(err, RepoError::Evicted { .. }), "{err}");
+    assert_eq!(storage.list(Folder::Index).unwrap().len(), segments);
+    session.abandon();
+    let session = begin();
+    assert_eq!(set_aside(whole, &session).unwrap(), 0);
+    assert!(storage.len(&damaged).is_ok() && storage.len(&whole).is_ok());
+    assert_eq!(set_aside(damaged, &session).unwrap(), 1);
+    assert!(storage.len(&damaged).is_err());
+    session.abandon();
 }
 
 fn pack(sandbox: &Sandbox, folder: &str) -> PathBuf {
@@ -205,4 +236,34 @@ fn without_parity_the_pack_is_set_aside_only_when_one_says_so() {
     assert_eq!(code, 0, "{err}");
     let (code, out, err) = run(&sandbox, &["verify", "--read-data"]);
     assert_eq!(code, 0, "{out}{err}");
+}
+
+/// Content is lost for good, and the repository lives on.
+#[test]
+fn prune_goes_on_after_a_loss_that_a_successor_names_and_not_before() {
+    let sandbox = world(&[]);
+    damage(&pack(&sandbox, "data"));
+    let prune = ["prune", "--grace", "0", "--yes"];
+    assert_eq!(run(&sandbox, &["repair", "packs", "--yes"]).0, 4);
+    let (code, _, err) = run(&sandbox, &prune);
+    assert!(code != 0 && err.contains("is in no index segment"), "it is not forgotten: {err}");
+    assert_eq!(run(&sandbox, &["repair", "packs", "--yes", "--forget"]).0, 4);
+    let (code, out, err) = run(&sandbox, &prune);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, _) = run(&sandbox, &["snapshots", "--json"]);
+    assert!(code == 0 && out.contains("troubles"), "{out}");
+    let read: Vec<_> =
+        (0..4).map(|n| run(&sandbox, &["cat", &format!("latest:/f{n}")]).0).collect();
+    assert!(read.contains(&0) && read.iter().any(|code| *code != 0), "{read:?}");
+    let (code, _, err) = run(&sandbox, &["restore", "latest", "--to", "out"]);
+    assert_ne!(code, 0, "{err}");
+    for (n, _) in read.iter().enumerate().filter(|(_, code)| **code == 0) {
+        let restored = fs::read(sandbox.path().join(format!("out/f{n}"))).unwrap();
+        assert!(restored == noise(n as u64, 400_000), "f{n}");
+    }
+    // What the source still has is stored again, and a prune with more to do goes on as well.
+    assert_eq!(run(&sandbox, &["ingest", "--force", "-C", "source", "."]).0, 0);
+    let (code, out, err) = run(&sandbox, &prune);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(run(&sandbox, &["cat", "latest:/f0"]).0, 0);
 }

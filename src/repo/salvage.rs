@@ -6,16 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::format::index::{PackInfo, Place, Record, Segment, SegmentBuilder};
-use crate::format::{
-    ChunkId, Forgotten, FrameKind, Malformed, ObjectKey, PackId, PackKind, SegmentId, SnapshotId,
-    limits,
-};
+use crate::format::index::Place;
+use crate::format::{ChunkId, ObjectKey, PackId, PackKind, SnapshotId, limits};
 
 use super::blocks::{Chunk, Wanted};
 use super::error::{RepoError, Result};
 use super::pack::{read_footer, records};
-use super::{Repository, StoredPack, index};
+use super::{Repository, Session, StoredPack};
 
 impl Repository {
     /// Whether a stored pack's bytes are what its name says. Needs no key.
@@ -33,13 +30,27 @@ impl Repository {
         }
     }
 
-    /// Packs that the index names and that are not among the stored ones.
-    #[must_use]
-    pub fn lost_packs(&self, stored: &[StoredPack]) -> Vec<(PackKind, PackId)> {
+    /// Packs that the index names and that are not there, neither when `stored` was listed nor now;
+    /// but for those that a prune deletes.
+    pub fn lost_packs(&self, stored: &[StoredPack]) -> Result<Vec<(PackKind, PackId)>> {
         let stored: HashSet<_> = stored.iter().map(|pack| pack.id).collect();
-        let named = self.index().packs().into_iter();
-        let lost = named.filter(|pack| !stored.contains(&pack.id));
-        lost.map(|pack| (pack.kind, pack.id)).collect()
+        self.index().reload()?;
+        let mut lost = Vec::new();
+        for pack in self.index().packs() {
+            if stored.contains(&pack.id) {
+                continue;
+            }
+            match self.storage().len(&ObjectKey::Pack(pack.kind, pack.id)) {
+                Err(err) if err.is_not_found() => lost.push((pack.kind, pack.id)),
+                found => {
+                    found?; // somebody has written it since
+                }
+            }
+        }
+        // Decided before it was deleted, so read after that.
+        let doomed = self.generations()?.doomed();
+        lost.retain(|(_, id)| !doomed.contains(id));
+        Ok(lost)
     }
 
     /// Puts the right bytes of a damaged or lost pack under its name. `false`, and nothing is
@@ -108,80 +119,51 @@ impl Repository {
     }
 
     /// Does without packs: publishes segments that name none of them, removes those that did, then
-    /// the packs. The caller has written anew what could be read. Stopped anywhere, it can be run
-    /// again.
-    pub fn set_aside(&self, packs: &HashMap<PackId, PackKind>) -> Result<()> {
+    /// the packs, but for those that are whole by then; says how many that were. The caller has
+    /// written anew what could be read, in `session`, and flushed it. Stopped anywhere, it can be
+    /// run again.
+    pub fn set_aside(
+        &self,
+        packs: &HashMap<PackId, PackKind>,
+        session: &Session<'_>,
+    ) -> Result<u64> {
+        let going = self.not_whole(packs, session)?;
+        self.refuse_evicted(session.id())?;
         self.index().reload()?;
-        let in_force: HashSet<_> =
-            self.index().segments().iter().map(|open| open.object()).collect();
-        for id in self.stored_segments()? {
-            let body = match index::fetch(self.storage(), self.vault(), id) {
-                // What it said was not used for anything here; repairing it is another matter.
-                Err(err) if err.is_damage() => {
-                    tracing::warn!("{err}; it is left as it is");
-                    continue;
-                }
-                result => result?,
-            };
-            let malformed = |err| RepoError::malformed(ObjectKey::Segment(id), err);
-            let segment = Segment::open(body).map_err(malformed)?;
-            let Some(builder) = without(&segment, id, packs).map_err(malformed)? else { continue };
-            // One that another replaces knows nothing which that one does not.
-            if in_force.contains(&ObjectKey::Segment(id)) {
-                let body = builder.encode();
-                let (new, stored) = index::seal(self.vault(), &body)?;
-                self.storage().put_new(&ObjectKey::Segment(new), &stored)?;
-                self.index().add(new, body)?;
-            }
-            self.remove(ObjectKey::Segment(id))?;
+        self.index().sweep(&going.keys().copied().collect())?;
+        // Sweeping takes its time: somebody may have healed one, or taken the session for dead.
+        let gone = self.not_whole(&going, session)?;
+        self.refuse_evicted(session.id())?;
+        for (&id, &kind) in &gone {
+            self.delete_if_there(&ObjectKey::Pack(kind, id))?;
+            self.delete_if_there(&ObjectKey::Parity(id))?;
         }
+        self.index().reload()?;
+        Ok(gone.len() as u64)
+    }
+
+    fn not_whole(
+        &self,
+        packs: &HashMap<PackId, PackKind>,
+        session: &Session<'_>,
+    ) -> Result<HashMap<PackId, PackKind>> {
+        let mut found = HashMap::new();
         for (&id, &kind) in packs {
-            self.remove(ObjectKey::Pack(kind, id))?;
-            self.remove(ObjectKey::Parity(id))?;
+            session.beat_when_due()?;
+            if self.is_pack_whole(kind, id)? {
+                tracing::warn!("{} is whole now and stays", ObjectKey::Pack(kind, id));
+            } else {
+                found.insert(id, kind);
+            }
         }
-        self.index().reload()
+        Ok(found)
     }
 
-    fn remove(&self, object: ObjectKey) -> Result<()> {
-        match self.storage().delete(&object) {
+    /// Nobody waits for a session that was taken for dead: what it relies on may go.
+    fn refuse_evicted(&self, session: SnapshotId) -> Result<()> {
+        match self.storage().len(&ObjectKey::Snapshot(session)) {
             Err(err) if err.is_not_found() => Ok(()),
-            result => Ok(result?),
+            found => found.map_err(RepoError::from).and(Err(RepoError::Evicted { session })),
         }
     }
-
-    /// Marks a snapshot as one that may be pruned; fine where it is marked.
-    pub fn mark_forgotten(&self, snapshot: SnapshotId, host: &str) -> Result<()> {
-        let (repository, at) = (self.vault().repository(), crate::clock::now());
-        let mark = Forgotten { repository, snapshot, at, host: host.into() };
-        let object = ObjectKey::Forgotten(snapshot);
-        let bytes = self.vault().encode_object(&object, FrameKind::Forgotten, mark.encode())?;
-        match self.storage().put_new(&object, &bytes) {
-            Err(err) if err.is_already_exists() => Ok(()),
-            result => Ok(result?),
-        }
-    }
-}
-
-/// What a segment says without some packs, in its place; `None` where it names none of them.
-fn without<B: AsRef<[u8]>>(
-    segment: &Segment<B>,
-    id: SegmentId,
-    packs: &HashMap<PackId, PackKind>,
-) -> Result<Option<SegmentBuilder>, Malformed> {
-    let named = segment.packs().collect::<Result<Vec<PackInfo>, _>>()?;
-    if !named.iter().any(|pack| packs.contains_key(&pack.id)) {
-        return Ok(None);
-    }
-    let (mut builder, mut numbers) = (SegmentBuilder::default(), HashMap::new());
-    for pack in named.iter().filter(|pack| !packs.contains_key(&pack.id)) {
-        numbers.insert(pack.id, builder.add_pack(*pack));
-    }
-    for item in segment.iter() {
-        let (id, Place { pack, block_offset, block_len, chunk_offset, chunk_len, base }) = item?;
-        let Some(&pack) = numbers.get(&pack.id) else { continue };
-        builder.add(Record { id, pack, block_offset, block_len, chunk_offset, chunk_len, base });
-    }
-    builder.replace(id);
-    segment.replaces().for_each(|old| builder.replace(old));
-    Ok(Some(builder))
 }

@@ -284,7 +284,8 @@ impl<'r> Session<'r> {
         (reliable && promises_gain(plain, &base.bytes, element)).then_some(base)
     }
 
-    fn has_whole_chunk(&self, id: &ChunkId) -> bool {
+    /// The same, in a place that needs no other chunk.
+    pub(crate) fn has_whole_chunk(&self, id: &ChunkId) -> bool {
         let whole = |place: &Place| place.base.is_none() && self.is_there(place);
         self.repo.index().has_place(id, whole)
     }

@@ -49,18 +49,28 @@ impl PackUse {
 pub(super) struct PackTable {
     numbers: HashMap<PackId, usize>,
     pub(super) packs: Vec<PackUse>,
+    /// Blocks that nobody can read.
+    broken: HashSet<(PackId, u32)>,
 }
 
 impl PackTable {
-    /// What the storage and the index have. `doomed` packs are as good as gone.
+    /// What the storage and the index have. `doomed` packs are as good as gone. Where something is
+    /// lost, packs that no segment names are left out: what is lost may lie in them, if a segment is
+    /// what went.
     pub(super) fn new(repo: &Repository, marks: &Marks, doomed: &HashSet<PackId>) -> Result<Self> {
-        let mut table = Self { numbers: HashMap::new(), packs: Vec::new() };
+        let broken = marks.broken().cloned().unwrap_or_default();
+        let mut table = Self { numbers: HashMap::new(), packs: Vec::new(), broken };
+        let infos = marks.records.packs()?;
+        let named: HashSet<PackId> = infos.iter().map(|info| info.id).collect();
         for kind in [PackKind::Data, PackKind::Meta] {
             for stored in repo.stored_packs(kind)?.0 {
+                if marks.has_losses() && !named.contains(&stored.id) {
+                    continue;
+                }
                 table.add(stored.kind, stored.id).stored_len = stored.len;
             }
         }
-        for info in marks.records.packs()? {
+        for info in infos {
             let pack = table.add(info.kind, info.id);
             pack.indexed = true;
             pack.usable = pack.stored_len == info.stored_len && !doomed.contains(&info.id);
@@ -92,8 +102,10 @@ impl PackTable {
         self.packs.get_mut(number)
     }
 
-    fn is_usable(&self, place: &Place) -> bool {
+    /// Whether a place gives its chunk.
+    pub(super) fn is_usable(&self, place: &Place) -> bool {
         self.of(place).is_some_and(|pack| pack.usable)
+            && !self.broken.contains(&(place.pack.id, place.block_offset))
     }
 
     /// The place of a needed chunk that stays, the same each time: one that needs no other chunk,
@@ -111,6 +123,7 @@ impl PackTable {
 
     /// Adds up what is needed of each pack. Marks bases of what is kept.
     pub(super) fn add_up(&mut self, marks: &mut Marks) -> Result<()> {
+        marks.join();
         let mut told = ToldBlocks::default();
         marks.records.for_each(|number, id, places| -> Result<()> {
             if marks.live.has(number) {

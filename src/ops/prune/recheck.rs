@@ -1,7 +1,8 @@
 //! The last look before a decision: candidates that something needs are spared.
 //!
 //! What is needed: what was marked when the candidates were chosen, and all snapshots that came
-//! since. A prune that goes on with another one's candidates marks everything.
+//! since. A prune that goes on with another one's candidates marks everything, and so does one that
+//! passed over what is lost.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +30,8 @@ pub(super) fn decision(
     host: &str,
     interrupted: &AtomicBool,
 ) -> Result<Generation> {
+    // A page of which something was passed over is not marked for a snapshot that has lost nothing.
+    let marked = marked.filter(|marked| !marked.marks.has_losses());
     let doomed: HashSet<SnapshotId> = candidates.snapshots.iter().copied().collect();
     // Snapshots first: what they refer to was in the index before they were there.
     let roots = Roots::read(repo, Some(&doomed))?;
@@ -40,6 +43,7 @@ pub(super) fn decision(
     for snapshot in roots.live.iter().filter(|snapshot| !known(&snapshot.id)) {
         marks.snapshot(repo, snapshot, interrupted)?;
     }
+    marks.join();
     let gone = repo.generations()?.doomed();
     let table = PackTable::new(repo, &marks, &gone)?;
     let spared = spared(&marks, &table, candidates)?;
@@ -55,7 +59,7 @@ pub(super) fn decision(
 /// Candidates without which something that is needed could not be read.
 fn spared(marks: &Marks, table: &PackTable, candidates: &Generation) -> Result<HashSet<PackId>> {
     let candidates: HashSet<PackId> = candidates.packs.iter().map(|(_, id)| *id).collect();
-    let usable = |place: &Place| table.of(place).is_some_and(|pack| pack.usable);
+    let usable = |place: &Place| table.is_usable(place);
     let stays = |place: &Place| usable(place) && !candidates.contains(&place.pack.id);
     let (mut spared, mut told) = (HashSet::new(), ToldBlocks::default());
     marks.records.for_each(|number, id, places| -> Result<()> {

@@ -16,7 +16,7 @@ use crate::units::chain;
 
 use super::PruneOptions;
 use super::bits::Bits;
-use super::mark::walk;
+use super::mark::{is_lossy, walk};
 use super::plan::PrunePlan;
 
 /// What was written, and the packs that must stay after all.
@@ -56,10 +56,9 @@ fn copy_all(
     let copier = BlockCopier::new(repo, session, encoder);
     let mut copying = Copying::new(plan, copier, session)?;
     if let Some(newest) = &plan.newest {
-        let mut seen = Bits::new(plan.marks.records.len());
+        let (lossy, mut seen) = (is_lossy(newest), Bits::new(plan.marks.records.len()));
         walk(repo, newest, interrupted, &mut |id| {
-            let number = plan.marks.records.number(id)?;
-            let number = number.ok_or(RepoError::ChunkMissing { chunk: *id })?;
+            let Some(number) = plan.marks.number_for(lossy, id)? else { return Ok(false) };
             copying.chunk(number, id)?;
             Ok(seen.set(number))
         })?;

@@ -20,7 +20,7 @@ use crate::ops::path::escaped;
 use crate::ops::verify::{self, VerifyOptions};
 use crate::ops::{OpError, Result};
 use crate::progress::{Progress, Silent};
-use crate::repo::{BlockDraft, RepoError, Repository, Session, StoredPack, Writer};
+use crate::repo::{BlockDraft, Chunk, Marker, RepoError, Repository, Session, StoredPack, Writer};
 use crate::sync::lock;
 
 /// What a successor says of a file that lost content; successors are told by it.
@@ -78,6 +78,10 @@ impl PacksPlan {
     fn set_aside(&self) -> HashMap<PackId, PackKind> {
         let aside = self.bad.iter().filter(|pack| pack.way == Way::Rewrite);
         aside.map(|pack| (pack.id, pack.kind)).collect()
+    }
+
+    fn lost_chunks(&self) -> u64 {
+        self.bad.iter().map(|pack| pack.lost_chunks).sum()
     }
 }
 
@@ -139,8 +143,11 @@ pub fn plan(
     let index_damage = refuse(repo, &stored)?;
     let bytes = stored.iter().map(|pack| pack.len).sum();
     progress.expect(0, bytes);
-    let (damaged, mut failed) = scrub(repo, &stored, progress, interrupted)?;
-    let lost = repo.lost_packs(&stored).into_iter().map(|(kind, id)| (kind, id, true));
+    let (mut damaged, mut failed) = scrub(repo, &stored, progress, interrupted)?;
+    // A prune deletes packs meanwhile: nothing is lost with those.
+    let doomed = repo.generations()?.doomed();
+    damaged.retain(|pack| !doomed.contains(&pack.id));
+    let lost = repo.lost_packs(&stored)?.into_iter().map(|(kind, id)| (kind, id, true));
     let bad = damaged.into_iter().map(|pack| (pack.kind, pack.id, false)).chain(lost);
     let mut plan = PacksPlan { packs: stored.len() as u64, bytes, bad: Vec::new() };
     for (kind, id, missing) in bad {
@@ -260,15 +267,49 @@ fn chunks_aside(repo: &Repository, plan: &PacksPlan) -> Result<Vec<(ChunkId, Pla
     Ok(repo.chunks_in(&aside)?)
 }
 
-/// A chunk's bytes, from its place or another one, or from the replica.
-fn readable(
-    repo: &Repository,
-    from: Option<&Repository>,
-    id: &ChunkId,
-    place: &Place,
-) -> Option<crate::repo::Chunk> {
-    let here = repo.chunk_at(id, place).or_else(|_| repo.chunk(id));
-    here.ok().or_else(|| from?.chunk(id).ok())
+/// Where chunks are read from, and which packs are to go.
+struct Sources<'a> {
+    repo: &'a Repository,
+    from: Option<&'a Repository>,
+    aside: HashMap<PackId, PackKind>,
+}
+
+impl Sources<'_> {
+    /// A chunk's bytes, from its place or another one, or from the replica; `None` where they are
+    /// lost.
+    ///
+    /// # Errors
+    /// Where no place gives them and one may give them another time, or to a later icecore.
+    fn chunk(&self, id: &ChunkId, place: &Place) -> Result<Option<Chunk>, RepoError> {
+        let mut failure = None;
+        let mut keep = |read: Result<Chunk, RepoError>| match read {
+            Ok(chunk) => Some(chunk),
+            Err(err) => {
+                if !self.is_loss(&err) {
+                    failure = Some(err);
+                }
+                None
+            }
+        };
+        let known = self.repo.chunk_places(id).unwrap_or_default();
+        let places = std::iter::once(place).chain(known.iter().filter(|known| *known != place));
+        let here = places.map(|place| self.repo.chunk_at(id, place)).find_map(&mut keep);
+        let here = here.or_else(|| keep(self.repo.chunk(id)));
+        match here.or_else(|| keep(self.from?.chunk(id))) {
+            None => failure.map_or(Ok(None), Err),
+            found => Ok(found),
+        }
+    }
+
+    /// Whether the bytes are gone for good. A damaged pack that is not sealed may say anything of
+    /// itself, also that a later icecore wrote it.
+    fn is_loss(&self, err: &RepoError) -> bool {
+        let object = err.object();
+        let mut names = self.aside.iter().map(|(&id, &kind)| ObjectKey::Pack(kind, id).to_string());
+        let is_plain = !self.repo.config().encrypted;
+        err.is_damage()
+            || (is_plain && err.is_newer() && names.any(|name| object.starts_with(&name)))
+    }
 }
 
 fn count_lost(
@@ -278,10 +319,11 @@ fn count_lost(
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let chunks = chunks_aside(repo, plan)?;
+    let sources = Sources { repo, from, aside: plan.set_aside() };
     let mut sums: HashMap<PackId, (u64, u64)> = HashMap::new();
     for (id, place) in &chunks {
         check(interrupted)?;
-        let lost = readable(repo, from, id, place).is_none();
+        let lost = sources.chunk(id, place)?.is_none();
         let sum = sums.entry(place.pack.id).or_default();
         *sum = (sum.0 + 1, sum.1 + u64::from(lost));
     }
@@ -309,12 +351,10 @@ pub fn execute(
         check(interrupted)?;
         report.healed += u64::from(put_right(repo, from, pack)?);
     }
-    let aside = plan.set_aside();
-    if !aside.is_empty() {
-        let chunks = chunks_aside(repo, &plan)?;
-        report.rewritten_chunks = rewrite(repo, from, &aside, &chunks, options, interrupted)?;
-        repo.set_aside(&aside)?;
-        report.set_aside = aside.len() as u64;
+    let sources = Sources { repo, from, aside: plan.set_aside() };
+    if !sources.aside.is_empty() {
+        let done = set_aside(&sources, &plan, options, interrupted)?;
+        (report.rewritten_chunks, report.set_aside) = done;
     }
     // Also where all packs are whole: an earlier repair may have been stopped before this.
     succeed(repo, options, &mut report, interrupted)?;
@@ -331,42 +371,49 @@ fn put_right(repo: &Repository, from: Option<&Repository>, pack: &BadPack) -> Re
     Ok(repo.put_right(pack.kind, pack.id, &bytes)?)
 }
 
-/// Writes anew what can be read of packs that are to go. Durable, and in the index, on return.
-fn rewrite(
-    repo: &Repository,
-    from: Option<&Repository>,
-    aside: &HashMap<PackId, PackKind>,
-    chunks: &[(ChunkId, Place)],
+/// Writes anew what can be read of packs that are to go, and removes them; how many chunks and packs
+/// that were. The session lives until the packs are gone: a prune that waits for it then sees which
+/// copies are left.
+fn set_aside(
+    sources: &Sources<'_>,
+    plan: &PacksPlan,
     options: &PacksOptions,
     interrupted: &AtomicBool,
-) -> Result<u64> {
-    let session = Session::begin(repo, options.writer.clone(), crate::clock::now())?;
-    let session = session.without(aside.keys().copied());
-    let result = rewrite_in(&session, repo, from, chunks, interrupted);
+) -> Result<(u64, u64)> {
+    let session = Session::begin(sources.repo, options.writer.clone(), crate::clock::now())?;
+    let session = session.without(sources.aside.keys().copied());
+    let result = rewrite_in(&session, sources, plan, interrupted)
+        .and_then(|count| Ok((count, sources.repo.set_aside(&sources.aside, &session)?)));
     // A session that commits nothing: its packs are in the index, and that is all there is to it.
     session.abandon();
     result
 }
 
+/// Durable, and in the index, on return.
 fn rewrite_in(
     session: &Session<'_>,
-    repo: &Repository,
-    from: Option<&Repository>,
-    chunks: &[(ChunkId, Place)],
+    sources: &Sources<'_>,
+    plan: &PacksPlan,
     interrupted: &AtomicBool,
 ) -> Result<u64> {
     let mut encoder = BlockEncoder::new(Compression::default()).map_err(RepoError::from)?;
     let mut drafts = [BlockDraft::default(), BlockDraft::default()];
-    let mut count = 0;
-    for (id, place) in chunks {
+    let (mut written, mut lost) = (HashSet::new(), 0);
+    for (id, place) in &chunks_aside(sources.repo, plan)? {
         check(interrupted)?;
-        if session.has_chunk(id) {
+        session.beat_when_due()?;
+        // Others may be told from a chunk that is whole here: one that is told itself is no base.
+        let whole = place.base.is_none();
+        let is_there = if whole { session.has_whole_chunk(id) } else { session.has_chunk(id) };
+        if is_there || written.contains(id) {
             continue;
         }
-        let Some(bytes) = readable(repo, from, id, place) else { continue };
-        if !session.claim(id)? {
+        let Some(bytes) = sources.chunk(id, place)? else {
+            lost += 1;
+            refuse_more_lost(lost, plan)?;
             continue;
-        }
+        };
+        written.insert(*id);
         let kind = place.pack.kind;
         let [data, meta] = &mut drafts;
         let draft = if kind == PackKind::Data { data } else { meta };
@@ -374,13 +421,25 @@ fn rewrite_in(
             session.write_block(kind, &std::mem::take(draft), &mut encoder)?;
         }
         draft.push(*id, &bytes);
-        count += 1;
     }
     let [data, meta] = &drafts;
     session.write_block(PackKind::Data, data, &mut encoder)?;
     session.write_block(PackKind::Meta, meta, &mut encoder)?;
     session.flush()?;
-    Ok(count)
+    Ok(written.len() as u64)
+}
+
+/// Nothing is given up that was not said before.
+fn refuse_more_lost(lost: u64, plan: &PacksPlan) -> Result<()> {
+    let said = plan.lost_chunks();
+    if lost <= said {
+        return Ok(());
+    }
+    let what = format!(
+        "more of it cannot be read now than the {said} chunks that were said to be lost; nothing was \
+         set aside, run the repair again"
+    );
+    Err(RepoError::corrupt("what is to be set aside", what).into())
 }
 
 /// Names what is lost, in the report and in a successor of each snapshot that it hits.
@@ -408,16 +467,50 @@ fn succeed(
             continue;
         }
         if !succeeded.contains(id) {
-            let session = Session::begin(repo, options.writer.clone(), crate::clock::now())?;
-            let describe = |new, added| Snapshot { added, ..successor(snapshot, new, paths) };
-            report.successors.push((*id, session.commit(describe)?.id));
+            let successor = put_successor(repo, options, *id, paths)?;
+            report.successors.extend(successor.map(|successor| (*id, successor)));
         }
-        if options.forget {
-            repo.mark_forgotten(*id, &options.writer.host)?;
-            report.forgotten += 1;
+        let marks = repo.marks()?;
+        if options.forget && !marks.is_forgotten(*id) && !marks.is_protected(*id) {
+            let by = Marker { host: options.writer.host.clone(), now: crate::clock::now() };
+            report.forgotten += u64::from(repo.forget(*id, &by)?);
         }
     }
     Ok(())
+}
+
+/// `None`, and nothing is written, where the snapshot is forgotten or gone. It is looked at while
+/// the session lives: a prune that begins later waits, and sees the successor.
+fn put_successor(
+    repo: &Repository,
+    options: &PacksOptions,
+    id: SnapshotId,
+    paths: &[Vec<u8>],
+) -> Result<Option<SnapshotId>> {
+    let session = Session::begin(repo, options.writer.clone(), crate::clock::now())?;
+    let found = still_there(repo, id);
+    let Ok(Some(snapshot)) = found else {
+        session.abandon();
+        return found.map(|_| None).map_err(OpError::from);
+    };
+    let describe = |new, added| Snapshot { added, ..successor(&snapshot, new, paths) };
+    Ok(Some(session.commit(describe)?.id))
+}
+
+/// The snapshot as it is stored with the tags that it has now, unless it may be pruned.
+fn still_there(repo: &Repository, id: SnapshotId) -> Result<Option<Snapshot>, RepoError> {
+    let marks = repo.marks()?;
+    if marks.is_forgotten(id) {
+        return Ok(None);
+    }
+    match repo.read_snapshot(id) {
+        Ok(Some(mut snapshot)) => {
+            marks.apply(&mut snapshot);
+            Ok(Some(snapshot))
+        }
+        Err(err) if err.is_not_found() => Ok(None),
+        other => other,
+    }
 }
 
 /// The same snapshot, a nanosecond later, with a trouble for each path that lost content.
