@@ -316,7 +316,7 @@ mod tests {
         let (_, repo) = repository();
         let id = |n: usize| {
             let mut id = [0; 32];
-            id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            id[..8].copy_from_slice(&(n as u64).to_le_bytes());
             id
         };
         let packs =
