@@ -250,9 +250,9 @@ fn comparing_two_snapshots_reads_no_directory_that_did_not_change() {
     assert!(told.ends_with("/changed/g differ\n") && told.lines().count() == 1, "{told}");
     let ranges = world.blocks_read();
     let bytes: u64 = ranges.values().flatten().map(|range| range.end - range.start).sum();
-    // The blocks that hold what is in the directory that changed, on both sides; what does not
-    // differ has 30 MB.
-    assert!(bytes < 4 << 20, "{bytes} bytes were read");
+    // The blocks that hold what is in the directory that changed, on both sides, and what was read
+    // ahead of them before it was seen that nobody follows; what does not differ has 30 MB.
+    assert!(bytes < 15 << 20, "{bytes} bytes were read");
 }
 
 #[test]
