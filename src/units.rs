@@ -85,6 +85,23 @@ pub fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 
+/// A span for people by its two largest units: `45 s`, `6 h`, `2 d 3 h`.
+#[must_use]
+pub fn span(span: std::time::Duration) -> String {
+    let secs = span.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(unit, _)| secs >= *unit).unwrap_or(units.len() - 1);
+    let mut rest = secs;
+    let mut parts = Vec::new();
+    for (unit, name) in units.iter().skip(first).take(2) {
+        if rest >= *unit || (parts.is_empty() && *unit == 1) {
+            parts.push(format!("{} {name}", rest / unit));
+        }
+        rest %= unit;
+    }
+    parts.join(" ")
+}
+
 /// A time for people in the local zone, to the second: `2026-11-22 15:04:05`.
 #[must_use]
 pub fn local_time(time: Time) -> String {
@@ -190,6 +207,20 @@ mod tests {
         }
         for bad in ["", "soon", "-1s", "-1", "1 month"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (secs, words) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min 59 s"),
+            (6 * 3600 + 5, "6 h"),
+            (2 * 86_400 + 3 * 3600 + 59, "2 d 3 h"),
+        ] {
+            assert_eq!(span(std::time::Duration::from_secs(secs)), words);
         }
     }
 

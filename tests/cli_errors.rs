@@ -117,6 +117,107 @@ fn ambiguous_prefixes_ask_for_more_digits() {
     assert!(ls(&id).status.success());
 }
 
+/// Three snapshots of one source, oldest first, by id.
+fn line_of_three(sandbox: &Sandbox) -> (PathBuf, Vec<String>) {
+    let (repository, source) = prepared(sandbox);
+    for n in 0..2 {
+        fs::write(source.join("file"), format!("changed {n}")).unwrap();
+        sandbox
+            .icecore()
+            .args(["-r", "repository", "ingest", "-q"])
+            .arg(&source)
+            .assert()
+            .success();
+    }
+    let list =
+        sandbox.icecore().args(["-r", "repository", "snapshots", "--json"]).output().unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let ids = list["snapshots"].as_array().unwrap().iter();
+    (repository, ids.map(|one| one["id"].as_str().unwrap().to_owned()).collect())
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Nobody who says `latest` gets an older state unawares, and there is a way out.
+#[test]
+fn latest_is_refused_where_the_newest_snapshot_cannot_be_read() {
+    let sandbox = Sandbox::plain();
+    let (repository, ids) = line_of_three(&sandbox);
+    let newest = format!("snapshots/{}", ids[2]);
+    flip(&repository.join(&newest));
+    let run = |arguments: &[&str]| {
+        let output = sandbox.icecore().args(["-r", "repository"]).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said, String::from_utf8(output.stdout).unwrap())
+    };
+    let day = &jiff::Zoned::now().date().to_string();
+    for arguments in [
+        &["ls", "latest"][..],
+        &["ls", "latest~1"],
+        &["ls", day],
+        &["cat", "latest:/file"],
+        &["find", "--snapshot", "latest", "*"],
+        &["restore", "latest", "--to", "out"],
+        &["diff", &ids[0], "latest"],
+        &["stats", "latest"],
+        &["snapshots", "latest"],
+        &["tag", "latest", "--add", "x"],
+        &["protect", "latest", "--dry-run"],
+        &["forget", "latest", "--yes"],
+        &["mount", "--snapshot", "latest", "point"],
+        &["ls", "latest", "--host", "elsewhere"],
+    ] {
+        let (code, said, _) = run(arguments);
+        assert_eq!(code, 4, "{arguments:?}: {said}");
+        assert!(said.contains(&newest), "{arguments:?}: {said}");
+        assert!(said.contains("repair snapshots --from"), "{arguments:?}: {said}");
+        assert!(said.contains(&format!("forget {}", ids[2])), "{arguments:?}: {said}");
+    }
+    assert!(!sandbox.path().join("out").exists());
+    let (code, said, list) = run(&["snapshots"]);
+    assert!(code == 4 && said.contains(&newest) && list.contains(&ids[1][..8]), "{said}{list}");
+    let (code, said, _) = run(&["ls", &ids[2][..8]]);
+    assert!(code == 4 && said.contains(&newest), "{said}");
+    for id in &ids[..2] {
+        assert_eq!(run(&["ls", id]).0, 0, "what is named by its id is there");
+    }
+    for what in ["packs", "snapshots"] {
+        let (code, said, _) = run(&["repair", what, "--from", "source"]);
+        assert!(code == 10 && said.contains("which --from names"), "{code} {said}");
+    }
+    // Given up, brought back, given up: by its id only.
+    let (code, said, plan) = run(&["forget", &ids[2], "--dry-run"]);
+    assert!(code == 0 && plan.contains("it cannot be read"), "{said}{plan}");
+    assert_eq!(run(&["forget", &ids[2][..8], "--yes", "--json"]).0, 0);
+    let (code, _, list) = run(&["snapshots", "latest", "--json"]);
+    assert!(code == 0 && list.contains(&ids[1]), "{list}");
+    assert_eq!(run(&["forget", "--undo", &ids[2]]).0, 0);
+    assert_eq!(run(&["ls", "latest"]).0, 4);
+    assert_eq!(run(&["forget", &ids[2], "--yes"]).0, 0);
+    assert_eq!(run(&["prune", "--grace", "0", "--yes"]).0, 0);
+    assert!(!repository.join(&newest).exists());
+    assert_eq!(run(&["verify"]).0, 0);
+}
+
+/// What a later snapshot was made from is older than that one: `latest` is certain.
+#[test]
+fn latest_is_certain_where_an_older_snapshot_cannot_be_read() {
+    let sandbox = Sandbox::plain();
+    let (repository, ids) = line_of_three(&sandbox);
+    flip(&repository.join("snapshots").join(&ids[1]));
+    let run = |arguments: &[&str]| {
+        sandbox.icecore().args(["-r", "repository"]).args(arguments).output().unwrap()
+    };
+    let latest = run(&["snapshots", "latest", "--json"]);
+    let text = String::from_utf8(latest.stdout).unwrap();
+    assert!(latest.status.success() && text.contains(&ids[2]), "{text}");
+    assert_eq!(run(&["ls", "latest~1"]).status.code(), Some(4), "it may be the damaged one");
+}
+
 #[test]
 fn damage_is_exit_4_and_names_the_object() {
     let sandbox = Sandbox::plain();

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use common::Sandbox;
+use icecore::format::Time;
 use icecore::ops::forget::{self, ForgetOptions};
-use icecore::repo::{Marker, OpenOptions, Repository, SnapshotFilter};
+use icecore::repo::{Marker, OpenOptions, Repository, Session, SnapshotFilter, Writer};
 use icecore::storage::LocalStorage;
 use icecore::strategy::retention::Rules;
 use jiff::tz::TimeZone;
@@ -282,6 +283,15 @@ fn tags_are_changed_and_everybody_goes_by_them() {
     assert_eq!(world.times(&["--tag", "x"]), FIVE[3..]);
     world.stdout(&["tag", &id, "--set", ""]);
     assert_eq!(world.times(&["--tag", "x"]), [FIVE[4]]);
+    for odd in [
+        &["tag", "latest", "--add", "a,b"][..],
+        &["tag", "latest", "--set", "a,b"],
+        &["tag", "latest", "--add", ""],
+        &["forget", "--keep-tag", "a,,b", "-n"],
+        &["forget", "--keep-tag", "", "-n"],
+    ] {
+        assert_eq!(world.fails(odd).0, 2, "{odd:?}");
+    }
     let none = world.fails(&["tag", "latest"]);
     assert_eq!(none.0, 2, "{}", none.1);
     let (code, said) = world.fails(&["tag", "latest", "2020-01-01", "--add", "y"]);
@@ -310,4 +320,65 @@ fn a_damaged_mark_is_named_and_forgets_nothing() {
     world.icecore(&["forget", "latest", "--yes"]).assert().code(4);
     world.stdout(&["verify"]);
     assert_eq!(world.times(&[]), FIVE[..1]);
+}
+
+/// What writers left that were stopped: it goes an hour after the grace, or after a day where anybody
+/// writes; until then its writer may live.
+#[test]
+fn prune_deletes_temporary_files_that_nobody_can_be_writing() {
+    let world = World::of(&["2026-11-01"]);
+    let root = world.sandbox.path().join("repository");
+    let hours = [0, 2, 18, 20, 24, 26];
+    let leave = || {
+        for age in hours {
+            let path = root.join(format!("data/.tmp-{age:016x}"));
+            fs::write(&path, [0; 100]).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            let ago = std::time::Duration::from_secs(age * 3600 + 60);
+            file.set_modified(std::time::SystemTime::now() - ago).unwrap();
+        }
+    };
+    let left = || -> Vec<u64> {
+        let there = |age: &u64| root.join(format!("data/.tmp-{age:016x}")).exists();
+        hours.into_iter().filter(there).collect()
+    };
+    leave();
+    let stats = world.json(&["stats", "--json"]);
+    assert_eq!(
+        (&stats["temporaries"]["count"], &stats["temporaries"]["bytes"]),
+        (&6.into(), &600.into())
+    );
+    assert!(world.stdout(&["stats"]).contains("600 B in 6 files, beside the objects"));
+    let plan = world.json(&["prune", "--dry-run", "--json"]);
+    assert_eq!(plan["plan"]["temporaries"]["files"], 3, "{plan}");
+    assert_eq!(left(), hours, "a dry run deletes nothing");
+    let done = world.json(&["prune", "--yes", "--json"]);
+    assert_eq!((&done["done"]["deleted_temporaries"], left()), (&3.into(), vec![0, 2, 18]));
+    leave();
+    let done = world.json(&["prune", "--yes", "--grace", "0", "--json"]);
+    assert_eq!((&done["done"]["deleted_temporary_bytes"], left()), (&500.into(), vec![0]));
+    // A session of another machine, which may live.
+    leave();
+    let storage = Arc::new(LocalStorage::open(&root).unwrap());
+    let repo = Repository::open(storage, None, &OpenOptions::default()).unwrap();
+    let writer = Writer { host: "elsewhere".into(), pid: 1 };
+    let session = Session::begin(&repo, writer, Time { secs: 1_795_000_000, nanos: 0 }).unwrap();
+    let plan = world.json(&["prune", "--dry-run", "--json"]);
+    assert_eq!(plan["plan"]["temporaries"]["files"], 1, "{plan}");
+    session.abandon();
+}
+
+#[test]
+fn what_is_not_forgotten_is_not_brought_back_and_what_all_is_is_named() {
+    let world = World::of(&["2026-11-01", "2026-11-02"]);
+    let (code, said) = world.fails(&["forget", "--undo", "latest"]);
+    assert!(code == 1 && said.contains("is not forgotten"), "{said}");
+    let (code, said) = world.fails(&["forget", "--undo", "nosuch"]);
+    assert!(code == 1 && said.contains("no snapshot") && said.contains("--forgotten"), "{said}");
+    world.stdout(&["forget", "latest", "latest~1", "--yes"]);
+    let (code, said) = world.fails(&["forget", "latest", "--yes"]);
+    assert!(
+        code == 1 && said.contains("`icecore snapshots` lists them, with --forgotten"),
+        "{said}"
+    );
 }

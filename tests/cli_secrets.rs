@@ -193,7 +193,8 @@ fn keys_are_added_changed_and_removed_but_for_the_last() {
     with("two").arg("snapshots").assert().success();
     with_key().arg("snapshots").assert().success();
 
-    with("two").args(["key", "remove", &first[0].0[..6]]).assert().success();
+    with("two").args(["key", "remove", &first[0].0[..6]]).assert().code(2);
+    with("two").args(["key", "remove", "--yes", &first[0].0[..6]]).assert().success();
     with_key().arg("snapshots").assert().code(12);
     with("two").args(["key", "remove", "zzzz"]).assert().code(1);
     assert_eq!(keys(&mut with("two")).len(), 1);
@@ -215,4 +216,22 @@ fn a_slot_of_another_repository_is_no_key_of_this_one() {
     assert_eq!(remove.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&remove.stderr).contains("the last one"));
     sandbox.icecore().args(["-r", "one", "snapshots"]).assert().success();
+}
+
+#[test]
+fn a_damaged_slot_is_told_with_a_way_that_needs_no_open_repository() {
+    let sandbox = Sandbox::new();
+    sandbox.icecore().args(["init", "repository", "-q"]).assert().success();
+    let mut keys = fs::read_dir(sandbox.path().join("repository/keys")).unwrap();
+    let slot = keys.next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&slot).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&slot, bytes).unwrap();
+    for command in [&["verify", "--read-data"][..], &["snapshots"]] {
+        let (code, said) = said(sandbox.icecore().args(["-r", "repository"]).args(command));
+        let name = format!("keys/{}", slot.file_name().unwrap().to_str().unwrap());
+        let hint = format!("hint: put {name} back from a copy of the repository's files");
+        assert!(code == Some(4) && said.contains(&hint), "{said}");
+        assert!(!said.contains("`icecore verify"), "{said}");
+    }
 }

@@ -7,17 +7,58 @@ use std::fs;
 use common::Sandbox;
 use serde_json::Value;
 
-/// The example of icecore.toml(5).
-fn example() -> String {
-    let page = include_str!("../man/icecore.toml.5");
-    let start = page.split(".Sh EXAMPLES\n.Bd -literal\n").nth(1).unwrap();
-    start.split("\n.Ed").next().unwrap().to_owned()
+/// The examples of icecore.toml(5) that are whole files.
+fn examples() -> Vec<String> {
+    let page = include_str!("../man/icecore.toml.5").split(".Sh EXAMPLES").nth(1).unwrap();
+    let blocks = page.split(".Bd -literal\n").skip(1);
+    let texts = blocks.map(|block| block.split("\n.Ed").next().unwrap().to_owned());
+    texts.filter(|text| text.starts_with("[repositories")).collect()
+}
+
+#[test]
+fn every_example_of_the_manual_is_sound() {
+    let sandbox = Sandbox::plain();
+    let all = examples();
+    assert_eq!(all.len(), 2);
+    for text in &all {
+        fs::write(sandbox.path().join("s.toml"), text).unwrap();
+        let check = ["--json", "strategy", "check", "--file", "s.toml"];
+        let output = sandbox.icecore().args(check).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["problems"], Value::Array(Vec::new()), "{text}");
+    }
+    // Each shape that a drill's services and checks can have is shown.
+    let shapes = [
+        "ready.tcp",
+        "ready.command",
+        "ready = { unix",
+        "ready = { http",
+        "manifest =",
+        "http =",
+        "json =",
+        "body =",
+        "golden =",
+        "cosine =",
+        "sqlite =",
+        "postgres =",
+        "min =",
+        "fresh =",
+        "structure =",
+        "command =",
+        "sample =",
+        "stop-signal =",
+        "environment =",
+        "after =",
+    ];
+    let missing: Vec<_> = shapes.into_iter().filter(|shape| !all[1].contains(shape)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 #[test]
 fn the_manual_s_example_is_sound_and_explained() {
     let sandbox = Sandbox::plain();
-    fs::write(sandbox.path().join("icecore.toml"), example()).unwrap();
+    fs::write(sandbox.path().join("icecore.toml"), &examples()[0]).unwrap();
     let check = ["strategy", "check", "--file", "icecore.toml"];
     let output = sandbox.icecore().args(check).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -40,20 +81,24 @@ fn warnings_are_no_failure_and_errors_are() {
     let file = sandbox.path().join("s.toml");
     let check =
         || sandbox.icecore().args(["strategy", "check", "--file", "s.toml"]).output().unwrap();
-    fs::write(&file, example().replace("copies = 2", "copies = 3")).unwrap();
+    fs::write(&file, examples()[0].replace("copies = 2", "copies = 3")).unwrap();
     let output = check();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("warning: sources.models: the target copies = 3 cannot be met"),
+        said.contains("warning: line 12: sources.models: the target copies = 3 cannot be met"),
         "{said}"
     );
 
-    fs::write(&file, example().replace("\"far\"]", "\"near\"]")).unwrap();
+    fs::write(&file, examples()[0].replace("\"far\"]", "\"near\"]")).unwrap();
     let output = check();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("error: sources.models: there is no repository near"), "{said}");
+    let told = "line 12: sources.models: there is no repository near";
+    assert!(said.contains(&format!("error: {told}")), "{said}");
+    let run = sandbox.icecore().args(["run", "--file", "s.toml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("s.toml: line 20: sources.features: there is no"), "{said}");
 }
 
 #[test]

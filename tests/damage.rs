@@ -355,7 +355,8 @@ fn repair(sample: &Sample, from: Option<&Sample>) -> PacksReport {
     let from = from.map(|from| from.open().unwrap());
     let plan = packs::plan(&repo, from.as_ref(), &Silent, &going_on).unwrap();
     let writer = Writer { host: "host".into(), pid: 1 };
-    let options = PacksOptions { writer, forget: false };
+    let options =
+        PacksOptions { writer, forget: false, session_timeout: std::time::Duration::ZERO };
     packs::execute(&repo, from.as_ref(), plan, &options, &going_on).unwrap()
 }
 

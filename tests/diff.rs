@@ -112,6 +112,8 @@ fn commit(session: Session<'_>, written: WrittenDirectory, secs: i64) -> Snapsho
         troubles: Vec::new(),
         troubles_count: 0,
         added,
+        origin: None,
+        captures: Vec::new(),
     };
     session.commit(describe).unwrap()
 }

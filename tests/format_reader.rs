@@ -299,15 +299,21 @@ fn the_ledger_is_what_the_page_says() {
         Repository::init(&*storage, secret.as_ref(), "", options).unwrap();
         let repo = Repository::open(storage, secret.as_ref(), &OpenOptions::default()).unwrap();
         for secs in [1_795_000_000, 1_795_000_060, -5] {
-            let LedgerEvent::Verified(verified) = format_fixtures::ledger().event;
+            let LedgerEvent::Verified(verified) = format_fixtures::ledger().event else { panic!() };
             let at = Time { secs, nanos: 7 };
             repo.append_ledger(at, "host", "test", LedgerEvent::Verified(verified)).unwrap();
+        }
+        let at = Time { secs: 1_795_000_070, nanos: 7 };
+        let others =
+            [format_fixtures::replicated(), format_fixtures::drilled(), format_fixtures::ran()];
+        for other in others {
+            repo.append_ledger(at, "host", "test", other.event).unwrap();
         }
         let key_file = sandbox.path().join("key");
         std::fs::write(&key_file, KEY_FILE).unwrap();
         let options = ["--key-file", key_file.to_str().unwrap()];
         let reader = Reader::new(&root, if secret.is_some() { &options } else { &[] });
-        assert_eq!(reader.lines(&["check"])[0]["ledger"], 3);
+        assert_eq!(reader.lines(&["check"])[0]["ledger"], 6);
         let last = repo.ledger_names().unwrap()[1];
         std::fs::remove_file(root.join(ObjectKey::Ledger(last.0, last.1).to_string())).unwrap();
         let output = reader.command(&["check"]).output().unwrap();

@@ -120,6 +120,8 @@ fn restore(repo: &Repository, snapshot: &str, to: &Path) {
         delete: true,
         threads: 2,
         owner_names: false,
+        any_owner: false,
+        sample: None,
     };
     let report = restore::run(repo, options, &Silent, &AtomicBool::new(false)).unwrap();
     assert_eq!((report.troubles_count, report.damaged), (0, 0), "{report:?}");

@@ -14,20 +14,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("fsutil", &[]),
     ("sync", &[]),
+    ("latency", &[]),
     ("storage", &["format", "fsutil", "sync"]),
     ("codec", &["format"]),
     ("repo", &["format", "units", "clock", "fsutil", "sync", "storage", "codec"]),
     ("localfs", &["format", "fsutil"]),
     ("strategy", &["format", "units", "clock"]),
+    ("capture", &["format", "units", "clock", "fsutil", "sync", "localfs"]),
     ("vfs", &["format", "units", "clock", "sync", "repo"]),
     (
         "ops",
         &[
             "format", "units", "clock", "progress", "fsutil", "sync", "storage", "codec", "repo",
-            "localfs", "strategy",
+            "localfs", "capture", "strategy", "latency",
         ],
     ),
-    ("fuse", &["format", "clock", "fsutil", "sync", "repo", "vfs"]),
+    ("fuse", &["format", "clock", "fsutil", "sync", "latency", "repo", "vfs"]),
     ("report", &["format", "units", "clock", "repo", "strategy", "ops"]),
 ];
 
@@ -44,9 +46,10 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "cli/"),
     ("anyhow", "cli/"),
     ("indicatif", "cli/"),
-    ("sd_notify", "cli/mount/serve.rs"),
+    ("sd_notify", "cli/manager.rs"),
     ("uzers", "localfs/owners.rs"),
     ("ignore", "ops/"),
+    ("redis", "capture/redis.rs"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -60,6 +60,13 @@ impl World {
         packs.remove(0)
     }
 
+    /// Names of all that a repair or a prune could remove or add, ledger and caches left out.
+    fn objects(&self) -> Vec<PathBuf> {
+        let folders = ["data", "meta", "index", "snapshots", "forgotten", "gc"];
+        let root = self.sandbox.path().join("repository");
+        folders.iter().flat_map(|folder| files(&root.join(folder))).collect()
+    }
+
     /// Whether the newest snapshot gives back what the source holds.
     fn assert_latest_is_right(&self) {
         for n in 0..DIRECTORIES {
@@ -195,4 +202,73 @@ fn the_way_out_of_damage_that_is_told_works() {
     let said = world.run(&["verify", "--read-data", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(said.code, Some(0), "earlier snapshots are whole again too: {report}");
+}
+
+/// Three snapshots in packs of their own, and the largest index segment spoilt. Each pack is whole.
+fn without_a_segment(spoil: impl Fn(&Path)) -> World {
+    let world = World::new();
+    for n in 0..2 {
+        fs::write(world.source.join("more"), random_bytes(100 + n, 100_000)).unwrap();
+        assert_eq!(world.ingest(&[]).code, Some(0));
+    }
+    let segments = files(&world.sandbox.path().join("repository/index"));
+    let largest = segments.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    spoil(largest);
+    world
+}
+
+const INDEX_HINT: &str = "hint: `icecore repair index` builds the index anew from the packs";
+
+#[test]
+fn what_lies_in_packs_that_no_segment_lists_is_never_taken_for_lost() {
+    nothing_is_taken_for_lost(&without_a_segment(|path| fs::remove_file(path).unwrap()));
+    nothing_is_taken_for_lost(&without_a_segment(|path| {
+        damage(path);
+        // Nor does this machine know it from before.
+        let cache = path.ancestors().nth(3).unwrap().join("cache");
+        fs::remove_dir_all(cache).unwrap();
+    }));
+}
+
+fn nothing_is_taken_for_lost(world: &World) {
+    let before = world.objects();
+    for options in [&[][..], &["--forget"], &["--dry-run"]] {
+        let said = world.run(&[&["repair", "packs", "--yes"], options].concat());
+        assert!(said.code == Some(4) && said.err.contains(INDEX_HINT), "{}{}", said.out, said.err);
+        assert_eq!(world.objects(), before, "{options:?}");
+    }
+    let said = world.run(&["prune", "--yes", "--grace", "0"]);
+    assert!(said.code == Some(4) && said.err.contains(INDEX_HINT), "{}", said.err);
+    assert_eq!(world.objects(), before);
+    let said = world.run(&["repair", "index", "--yes"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = world.run(&["verify", "--read-data"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    world.assert_latest_is_right();
+}
+
+#[test]
+fn a_missing_segment_is_told_with_the_way_out() {
+    let world = without_a_segment(|path| fs::remove_file(path).unwrap());
+    let segments = files(&world.sandbox.path().join("repository/index"));
+    for segment in segments {
+        fs::remove_file(segment).unwrap();
+    }
+    for command in [
+        &["verify"][..],
+        &["verify", "--read-data"],
+        &["ls", "latest"],
+        &["ls", "latest:/d0"],
+        &["cat", "latest:/d0/file"],
+        &["find", "nothing"],
+        &["diff", "latest~1", "latest"],
+        &["restore", "latest", "--to", "out"],
+        &["prune", "--dry-run"],
+        &["repair", "snapshots"],
+    ] {
+        let said = world.run(command);
+        assert_eq!(said.code, Some(4), "{command:?}: {}{}", said.out, said.err);
+        let hints = said.err.matches(INDEX_HINT).count();
+        assert_eq!(hints, 1, "{command:?}: {}{}", said.out, said.err);
+    }
 }

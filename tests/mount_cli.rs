@@ -41,6 +41,37 @@ fn mount_returns_when_ready_and_umount_takes_it_off() {
     drop(guard);
 }
 
+/// Who reads through a mount gets the right bytes, and the pack is right again.
+#[test]
+fn damage_heals_while_it_is_read_through_a_mount() {
+    let sandbox = Sandbox::plain();
+    let source = sandbox.folder("source");
+    for n in 0..3 {
+        fs::write(source.join(format!("f{n}")), random_bytes(n, 400_000)).unwrap();
+    }
+    let icecore = |arguments: &[&str]| {
+        sandbox.icecore().args(["-r", "repository", "-q"]).args(arguments).assert().success();
+    };
+    icecore(&["init", "--plain", "--parity", "5%"]);
+    icecore(&["ingest", "-C", "source", "."]);
+    let mut pack = sandbox.path().join("repository/data");
+    while pack.is_dir() {
+        pack = fs::read_dir(&pack).unwrap().next().unwrap().unwrap().path();
+    }
+    let good = fs::read(&pack).unwrap();
+    let mut bytes = good.clone();
+    bytes[500_000] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let mounted = sandbox.mount(&sandbox.path().join("repository"), &[] as &[&str]);
+    for n in 0..3 {
+        let read = fs::read(mounted.latest().join(format!("f{n}"))).unwrap();
+        assert!(read == random_bytes(n, 400_000), "f{n}");
+    }
+    assert!(fs::read(&pack).unwrap() == good, "the pack is written anew");
+    drop(mounted);
+    icecore(&["verify", "--read-data", "--no-heal"]);
+}
+
 #[test]
 fn failures_of_the_background_process_are_those_of_the_command() {
     let sandbox = Sandbox::new();

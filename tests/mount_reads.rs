@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,16 @@ struct Troubled {
     inner: MemoryStorage,
     trouble: Mutex<Trouble>,
     changed: Condvar,
+    /// Whether it gives content only to those who answer a reader.
+    answers_only: AtomicBool,
+    /// Bytes of content that it gave.
+    given: AtomicU64,
+}
+
+/// Whether this thread reads what nobody has asked for yet.
+fn is_speculative() -> bool {
+    let thread = thread::current();
+    thread.name().is_some_and(|name| name.starts_with("ahead-") || name == "push")
 }
 
 impl Troubled {
@@ -70,6 +81,10 @@ impl Storage for Troubled {
 
     fn read_at(&self, key: &ObjectKey, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
         if matches!(key, ObjectKey::Pack(PackKind::Data, _)) {
+            if self.answers_only.load(Ordering::Relaxed) && is_speculative() {
+                return Err(StorageError::NotFound { object: *key });
+            }
+            self.given.fetch_add(len as u64, Ordering::Relaxed);
             let trouble = self.trouble.lock().unwrap();
             let trouble = self.changed.wait_while(trouble, |now| matches!(now, Trouble::Hangs));
             let end = offset + len as u64;
@@ -242,17 +257,20 @@ fn comparing_two_snapshots_reads_no_directory_that_did_not_change() {
         tree
     };
     let world = World::of_all(&[&tree("old"), &tree("new")]);
+    // How far is read ahead before it is seen that nobody follows is up to the scheduler.
+    let troubled = world.storage.inner();
+    troubled.answers_only.store(true, Ordering::Relaxed);
+    troubled.given.store(0, Ordering::Relaxed);
     let point = world.folder.path().join("snapshots");
     let snapshots = fs::read_dir(point).unwrap().map(|entry| entry.unwrap().path());
     let mut diff = std::process::Command::new("diff");
     let told = diff.arg("-rq").args(snapshots).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.ends_with("/changed/g differ\n") && told.lines().count() == 1, "{told}");
-    let ranges = world.blocks_read();
-    let bytes: u64 = ranges.values().flatten().map(|range| range.end - range.start).sum();
-    // The blocks that hold what is in the directory that changed, on both sides, and what was read
-    // ahead of them before it was seen that nobody follows; what does not differ has 30 MB.
-    assert!(bytes < 15 << 20, "{bytes} bytes were read");
+    let bytes = troubled.given.load(Ordering::Relaxed);
+    // The blocks that hold what is in the directory that changed, on both sides; what does not
+    // differ has 30 MB.
+    assert!((1..4 << 20).contains(&bytes), "{bytes} bytes were read");
 }
 
 #[test]

@@ -36,7 +36,9 @@ fn subject(options: &TortureOptions, init: &[&str]) -> Subject {
 impl Subject {
     fn ingest(&self) -> assert_cmd::Command {
         let mut command = self.sandbox.icecore();
-        command.arg("-r").arg(&self.repository).args(["ingest", "--quiet", "-C"]);
+        // Its databases are such by their first bytes only.
+        let options = ["ingest", "--quiet", "--raw-sqlite", "-C"];
+        command.arg("-r").arg(&self.repository).args(options);
         command.arg(&self.source).arg(".");
         command
     }

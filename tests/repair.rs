@@ -8,14 +8,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use icecore::format::{
-    Folder, Forgotten, FrameKind, ObjectKey, PackKind, Seal, SnapshotId, Tagging, Time, frame,
+    Folder, Forgotten, FrameKind, LedgerEvent, ObjectKey, Origin, PackKind, Seal, Snapshot,
+    SnapshotId, Tagging, Time, frame,
 };
 use icecore::ops::repair::index;
-use icecore::ops::repair::snapshots::{self, Step};
-use icecore::ops::stats;
+use icecore::ops::repair::snapshots::{self, Replica, SnapshotsPlan, Step};
 use icecore::ops::verify::{self, VerifyOptions, VerifyReport};
+use icecore::ops::{self, stats};
 use icecore::progress::Silent;
-use icecore::repo::{Rebuilt, Repository, Session, Writer};
+use icecore::repo::{Rebuilt, Repository, Session, Stage, Writer};
 use icecore::storage::{CutPoint, FaultStorage, MemoryStorage, Objects, Storage, When};
 
 mod common;
@@ -248,6 +249,242 @@ fn what_a_later_icecore_wrote_is_refused() {
     assert!(err.contains("has format 9"), "{err}");
 }
 
+fn mend(repo: &Repository, plan: &SnapshotsPlan, replica: Option<&Replica<'_>>) -> (u64, u64) {
+    snapshots::run(repo, plan, replica, &writer(), &GO).unwrap()
+}
+
+/// A snapshot's object is gone altogether: it comes back with the first repair that has a replica,
+/// unless a prune removed it, or some of its content is gone too.
+#[test]
+fn a_missing_snapshot_comes_back_from_a_copy_unless_it_was_pruned() {
+    for encrypted in [false, true] {
+        let good = sample(encrypted);
+        let replica = of(&good);
+        let key = keys(&good, Folder::Snapshots)[0];
+        let ObjectKey::Snapshot(id) = key else { panic!() };
+        let without = |keep: &dyn Fn(&ObjectKey) -> bool| {
+            let mut objects = good.clone();
+            objects.retain(|other, _| *other != key && keep(other));
+            of(&objects)
+        };
+        let storage = without(&|_| true);
+        let repo = open(storage.clone(), encrypted).unwrap();
+        assert!(snapshots::plan(&repo, None, &GO).unwrap().findings.is_empty());
+        let plan = snapshots::plan(&repo, Some(&Replica::files(&*replica)), &GO).unwrap();
+        assert_eq!((plan.findings.len(), plan.findings[0].step), (1, Step::Return));
+        assert_eq!(mend(&repo, &plan, Some(&Replica::files(&*replica))), (1, 0));
+        assert!(storage.snapshot() == good);
+        assert_readable(storage, encrypted, "brought back");
+
+        // What only its pages tell: content that is gone is met when it is brought back.
+        let storage = without(&|other| !matches!(other, ObjectKey::Pack(PackKind::Data, _)));
+        let repo = open(storage.clone(), encrypted).unwrap();
+        let plan = snapshots::plan(&repo, Some(&Replica::files(&*replica)), &GO).unwrap();
+        assert_eq!(mend(&repo, &plan, Some(&Replica::files(&*replica))), (0, 0));
+        assert!(storage.len(&key).is_err());
+
+        let storage = without(&|_| true);
+        let repo = open(storage.clone(), encrypted).unwrap();
+        let decision = repo.generation(0, "h", Vec::new(), vec![id]);
+        repo.put_decision(&decision).unwrap();
+        assert!(
+            snapshots::plan(&repo, Some(&Replica::files(&*replica)), &GO)
+                .unwrap()
+                .findings
+                .is_empty()
+        );
+    }
+}
+
+/// A repository of its own, into which the snapshot was copied: its id there is another.
+#[test]
+fn a_missing_snapshot_comes_back_from_a_repository_that_it_was_copied_into() {
+    let good = sample(false);
+    let key = keys(&good, Folder::Snapshots)[0];
+    let ObjectKey::Snapshot(id) = key else { panic!() };
+    let here = open(of(&good), false).unwrap();
+    let lost = here.read_snapshot(id).unwrap().unwrap();
+    let files = Arc::new(MemoryStorage::new());
+    let other = init(files.clone(), false);
+    // Its tree does not matter here, only that it has the same ids.
+    let session = Session::begin(&other, writer(), Time::default()).unwrap();
+    let origin = Some(Origin { repository: here.config().repository, snapshot: id });
+    let copy = session.commit(|id, _| Snapshot { id, origin, ..lost.clone() }).unwrap();
+    assert_ne!(copy.id, id);
+    let mut objects = good.clone();
+    objects.remove(&key);
+    let storage = of(&objects);
+    let repo = open(storage.clone(), false).unwrap();
+    let replica = Replica::repository(&*files, &other, &repo).unwrap();
+    let plan = snapshots::plan(&repo, Some(&replica), &GO).unwrap();
+    assert_eq!((plan.findings.len(), plan.findings[0].step), (1, Step::Return));
+    assert_eq!(mend(&repo, &plan, Some(&replica)), (1, 0));
+    let back = repo.read_snapshot(id).unwrap().unwrap();
+    assert_eq!(back, Snapshot { parent: None, ..lost });
+    assert_readable(storage, false, "brought back");
+}
+
+/// Verify is good again once a repair has said what is lost.
+#[test]
+fn damaged_settings_and_records_of_the_ledger_do_not_stay_for_ever() {
+    let storage = of(&sample(false));
+    let repo = open(storage.clone(), false).unwrap();
+    let spoil = |key: &ObjectKey| {
+        assert!(storage.corrupt(key, |bytes| *bytes.last_mut().unwrap() ^= 1));
+    };
+    for permille in [50, 100] {
+        repo.set_parity(permille, "h").unwrap();
+    }
+    spoil(&ObjectKey::Settings(1));
+    assert_eq!(repo.parity_permille().unwrap(), 50, "the last one that can be read");
+    let record = |at| {
+        let event = LedgerEvent::Verified(Default::default());
+        repo.append_ledger(Time { secs: at, nanos: 0 }, "h", "test", event).unwrap()
+    };
+    let records = [1000, 2000, 3000].map(record);
+    spoil(&records[0]);
+    storage.delete(&records[1]).unwrap();
+    assert_eq!(check(&repo, false).damaged_count, 3);
+    let plan = snapshots::plan(&repo, None, &GO).unwrap();
+    let steps: Vec<_> = plan.findings.iter().map(|finding| finding.step).collect();
+    assert_eq!(steps, [Step::Renew, Step::Record, Step::Record]);
+    mend(&repo, &plan, None);
+    let after = check(&repo, false);
+    assert!(after.is_clean(), "{after:?}");
+    assert_eq!((repo.parity_permille().unwrap(), repo.settings_numbers().unwrap()[0]), (50, 2));
+    assert!(storage.len(&records[0]).is_err() && storage.len(&records[2]).is_ok());
+
+    for number in repo.settings_numbers().unwrap() {
+        spoil(&ObjectKey::Settings(number));
+    }
+    let plan = snapshots::plan(&repo, None, &GO).unwrap();
+    assert!(plan.findings.iter().all(|finding| finding.step == Step::Leave), "{plan:?}");
+    assert!(ops::parity::build(&repo, &Silent, &GO).unwrap_err().to_string().contains("set it"));
+    repo.set_parity(70, "h").unwrap();
+    mend(&repo, &snapshots::plan(&repo, None, &GO).unwrap(), None);
+    assert!(check(&repo, false).is_clean());
+}
+
+/// Records, marks and settings are damaged, and with a replica snapshots too.
+fn worn(with_replica: bool) -> (Objects, Objects) {
+    let storage = of(&sample(false));
+    let repo = open(storage.clone(), false).unwrap();
+    for permille in [50, 100] {
+        repo.set_parity(permille, "h").unwrap();
+    }
+    let event = || LedgerEvent::Verified(Default::default());
+    let record = |secs| repo.append_ledger(Time { secs, nanos: 0 }, "h", "test", event()).unwrap();
+    let records = [1000, 2000, 3000].map(record);
+    let [missing, damaged] = keys(&storage.snapshot(), Folder::Snapshots)[..] else { panic!() };
+    let ObjectKey::Snapshot(snapshot) = damaged else { panic!() };
+    let (repository, at) = (repo.config().repository, Time::default());
+    let mark = Forgotten { repository, snapshot, at, host: "h".into() };
+    let mark = frame::encode(FrameKind::Forgotten, Seal::Plain, &mark.encode());
+    let forgotten = ObjectKey::Forgotten(snapshot);
+    storage.put_new(&forgotten, &mark).unwrap();
+    let good = storage.snapshot();
+    let mut spoilt = vec![ObjectKey::Settings(1), records[0], forgotten];
+    spoilt.extend(with_replica.then_some(damaged));
+    for key in spoilt {
+        assert!(storage.corrupt(&key, |bytes| *bytes.last_mut().unwrap() ^= 1));
+    }
+    storage.delete(&records[1]).unwrap();
+    if with_replica {
+        storage.delete(&missing).unwrap();
+    }
+    (storage.snapshot(), good)
+}
+
+#[test]
+fn a_repair_of_snapshots_killed_at_any_step_is_done_by_the_next_one() {
+    for with_replica in [false, true] {
+        let (image, good) = worn(with_replica);
+        let copy = of(&good);
+        let replica = with_replica.then(|| Replica::files(&*copy));
+        let mend = |repo: &Repository| {
+            let plan = snapshots::plan(repo, replica.as_ref(), &GO)?;
+            snapshots::run(repo, &plan, replica.as_ref(), &writer(), &GO)
+        };
+        let counted = Arc::new(FaultStorage::new(of(&image)));
+        let (written, removed) = mend(&open(counted.clone(), false).unwrap()).unwrap();
+        assert!(written + removed >= 3, "{written} {removed}");
+        for step in 0..counted.steps() {
+            for when in When::ALL {
+                let context = format!("replica {with_replica}, {when:?} step {step}");
+                let storage = of(&image);
+                let cut = CutPoint { step, when };
+                let cut = Arc::new(FaultStorage::cut_at(storage.clone(), cut));
+                drop(mend(&open(cut.clone(), false).unwrap()));
+                assert!(cut.is_down(), "{context}");
+                let repo = open(storage.clone(), false).unwrap();
+                mend(&repo).expect(&context);
+                mend(&repo).expect(&context);
+                // Half a beat says that somebody may live; prunes wait for that one, not repairs.
+                let report = check(&open(storage.clone(), false).unwrap(), false);
+                let objects = report.damaged.iter().map(|damaged| damaged.object.as_str());
+                let left: Vec<_> = objects.filter(|it| !it.starts_with("sessions/")).collect();
+                assert_eq!(left, [""; 0], "{context}");
+                // The mark that says "forgotten" came back with the replica.
+                assert_eq!(repo.forgotten().unwrap().len(), usize::from(with_replica), "{context}");
+                assert_eq!(repo.parity_permille().unwrap(), if with_replica { 100 } else { 50 });
+                let ids = repo.snapshot_ids().unwrap().into_iter();
+                let all = ids.filter_map(|id| repo.read_snapshot(id).unwrap());
+                let mut all: Vec<_> = all.collect();
+                all.sort_by_key(|snapshot| snapshot.time);
+                assert_eq!(all.len(), 2, "{context}");
+                for (snapshot, tree) in all.iter().zip(trees()) {
+                    let errors = read_everything(&repo, Repository::root(snapshot), &tree);
+                    assert!(errors.is_empty(), "{context}: {errors:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The generation is undecided again: nobody can write to a repository with a record that nobody
+/// can read.
+#[test]
+fn a_damaged_decision_is_made_anew() {
+    let storage = of(&sample(false));
+    let repo = open(storage.clone(), false).unwrap();
+    let ObjectKey::Pack(kind, id) = keys(&storage.snapshot(), Folder::Data)[0] else { panic!() };
+    let record = repo.generation(0, "h", vec![(kind, id)], Vec::new());
+    assert!(repo.put_candidates(&record).unwrap());
+    repo.put_decision(&record).unwrap();
+    assert!(storage.corrupt(&ObjectKey::Decision(0), |bytes| *bytes.last_mut().unwrap() ^= 1));
+    assert!(Session::begin(&repo, writer(), Time::default()).is_err());
+    let plan = snapshots::plan(&repo, None, &GO).unwrap();
+    assert_eq!(mend(&repo, &plan, None), (0, 1));
+    assert_eq!(repo.generations().unwrap().open(), Some(&Stage::Undecided(record)));
+}
+
+/// The replica is older than the prune: it cannot say what the record did.
+#[test]
+fn a_damaged_decision_is_put_right_also_where_a_replica_is_named() {
+    let spoil: [fn(&mut Vec<u8>); 3] =
+        [|bytes| bytes[60] ^= 1, |bytes| bytes.truncate(50), Vec::clear];
+    for spoil in spoil {
+        let good = sample(false);
+        let replica = of(&good);
+        let storage = of(&good);
+        let repo = open(storage.clone(), false).unwrap();
+        let record = repo.generation(0, "h", Vec::new(), Vec::new());
+        repo.put_decision(&record).unwrap();
+        assert!(storage.corrupt(&ObjectKey::Decision(0), spoil));
+        let missing = keys(&good, Folder::Snapshots)[0];
+        storage.delete(&missing).unwrap();
+        let replica = Replica::files(&*replica);
+        let plan = snapshots::plan(&repo, Some(&replica), &GO).unwrap();
+        assert!(plan.is_postponed && plan.findings.len() == 1, "{plan:?}");
+        assert_eq!(mend(&repo, &plan, Some(&replica)), (1, 0));
+        let plan = snapshots::plan(&repo, Some(&replica), &GO).unwrap();
+        assert!(!plan.is_postponed, "{plan:?}");
+        assert_eq!((plan.findings.len(), plan.findings[0].step), (1, Step::Return));
+        assert_eq!(mend(&repo, &plan, Some(&replica)), (1, 0));
+        assert!(storage.len(&missing).is_ok());
+    }
+}
+
 #[test]
 fn a_damaged_snapshot_comes_back_from_a_copy_only() {
     for encrypted in [false, true] {
@@ -260,18 +497,18 @@ fn a_damaged_snapshot_comes_back_from_a_copy_only() {
         let plan = snapshots::plan(&repo, None, &GO).unwrap();
         assert_eq!((plan.findings.len(), plan.snapshots), (1, 1));
         assert_eq!(plan.findings[0].step, Step::Leave);
-        assert_eq!(snapshots::run(&repo, &plan, None).unwrap(), (0, 0));
+        assert_eq!(mend(&repo, &plan, None), (0, 0));
 
         // Another repository's objects, and a damaged copy, are no help.
         let other = of(&sample(encrypted));
         for replica in [other, of(&with(&good, key, &bytes[..9]))] {
-            let plan = snapshots::plan(&repo, Some(&*replica), &GO).unwrap();
+            let plan = snapshots::plan(&repo, Some(&Replica::files(&*replica)), &GO).unwrap();
             assert_eq!(plan.findings[0].step, Step::Leave);
         }
         let replica = of(&good);
-        let plan = snapshots::plan(&repo, Some(&*replica), &GO).unwrap();
+        let plan = snapshots::plan(&repo, Some(&Replica::files(&*replica)), &GO).unwrap();
         assert_eq!(plan.findings[0].step, Step::Replace);
-        assert_eq!(snapshots::run(&repo, &plan, Some(&*replica)).unwrap(), (1, 0));
+        assert_eq!(mend(&repo, &plan, Some(&Replica::files(&*replica))), (1, 0));
         assert!(storage.snapshot() == good);
         assert_readable(storage, encrypted, "replaced");
     }
@@ -312,13 +549,13 @@ fn damaged_marks_go_where_nobody_can_be_hurt_by_that() {
     let step = |key| plan.findings.iter().find(|it| it.object == key).unwrap().step;
     let steps = [forgotten, second, beat, ended].map(step);
     assert_eq!(steps, [Step::Remove, Step::Leave, Step::Leave, Step::Remove]);
-    assert_eq!(snapshots::run(&repo, &plan, None).unwrap(), (0, 2));
+    assert_eq!(mend(&repo, &plan, None), (0, 2));
     let left = storage.snapshot();
     assert!(left.contains_key(&beat) && left.contains_key(&second));
     assert_eq!(left.len(), good.len() + 3, "what says \"protected\" stays");
     tags(2);
     let plan = snapshots::plan(&repo, None, &GO).unwrap();
-    assert_eq!(snapshots::run(&repo, &plan, None).unwrap(), (0, 1), "a later record holds now");
+    assert_eq!(mend(&repo, &plan, None), (0, 1), "a later record holds now");
     assert!(!storage.snapshot().contains_key(&second));
 }
 
@@ -402,7 +639,7 @@ fn a_damaged_pack_does_not_count_as_verified() {
     assert_eq!(coverage.bytes - coverage.recent_bytes, bytes.len() as u64);
     verify::record(&repo, &mut report, Time { secs: 5, nanos: 0 }, "host", "test").unwrap();
     let entry = repo.ledger().unwrap().next().unwrap().unwrap();
-    let icecore::format::LedgerEvent::Verified(verified) = entry.record.event;
+    let icecore::format::LedgerEvent::Verified(verified) = entry.record.event else { panic!() };
     assert!(verified.complete && verified.damaged_count > 0);
     assert!(verified.damaged.iter().any(|object| object.starts_with(&pack.to_string())));
     assert_eq!(verified.packs.len() as u64, report.packs_read - 1);
@@ -459,6 +696,10 @@ fn commands_show_a_plan_ask_and_record() {
     assert!(verified["recorded"].as_str().unwrap().starts_with("ledger/"));
     assert!(verified["coverage"]["recent_bytes"].as_u64().unwrap() > 0);
     assert!(json(&["verify", "--no-record", "--json"])["recorded"].is_null());
+    let rated = json(&["verify", "--max-rate", "1G", "--no-record", "--json"]);
+    assert_eq!(rated["read_data"], true, "who says how fast wants it read");
+    let (code, _, said) = icecore(&["diff", "latest~1:/file", "latest:/file"]);
+    assert!(code == 2 && said.contains("icecore diff latest~1 latest /file"), "{said}");
     let text = icecore(&["verify", "--read-data"]).1;
     assert!(text.contains("100.0 % of bytes within 30 days"), "{text}");
     assert_eq!(json(&["ledger", "verify", "--json"])["records"], 2);
@@ -468,6 +709,10 @@ fn commands_show_a_plan_ask_and_record() {
     let growth = json(&["stats", "--snapshots", "--json"]);
     let alone = growth["snapshots"][0]["alone"]["plain"].as_u64().unwrap();
     assert!((300_000..310_000).contains(&alone), "{growth}");
+    let lines = growth["snapshots"].as_array().unwrap();
+    let sum: u64 = lines.iter().map(|line| line["stored"].as_u64().unwrap()).sum();
+    assert_eq!(lines[1]["sum"].as_u64().unwrap(), sum, "the second grew it by its own: {growth}");
+    assert!((600_000..640_000).contains(&sum), "all that is stored: {growth}");
     let several = icecore(&["stats", "latest", "latest~1"]).1;
     assert_eq!(several.matches("alone").count(), 2, "{several}");
 
@@ -485,4 +730,12 @@ fn commands_show_a_plan_ask_and_record() {
     assert_eq!(icecore(&["repair", "index"]).0, 0, "nothing to do, nobody to ask");
     assert_eq!(icecore(&["verify", "--read-data", "-q"]).0, 0);
     assert_eq!(icecore(&["repair", "snapshots"]).0, 0);
+
+    // What is damaged among the records is told with the way out, which works.
+    let record = sandbox.path().join("repo").join(verified["recorded"].as_str().unwrap());
+    std::fs::write(record, b"no record").unwrap();
+    let (code, _, said) = icecore(&["verify"]);
+    assert!(code == 4 && said.contains("icecore repair snapshots"), "{said}");
+    assert_eq!(icecore(&["repair", "snapshots", "--yes"]).0, 0);
+    assert_eq!(icecore(&["verify"]).0, 0);
 }

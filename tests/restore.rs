@@ -30,6 +30,8 @@ fn options(repo: &Repository, name: &str, to: &Path) -> RestoreOptions {
         delete: false,
         threads: 3,
         owner_names: false,
+        any_owner: false,
+        sample: None,
     }
 }
 

@@ -55,10 +55,16 @@ complete -c icecore -n "__fish_icecore_needs_command" -f -a "protect" -d 'Keep s
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "verify" -d 'Prove that what is stored can be read'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "prune" -d 'Give back the space of what no snapshot needs'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "replicate" -d 'Copy snapshots into another repository, only what is missing there'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "ledger" -d 'Show what was verified when, with what result'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "strategy" -d 'Check and explain the strategy file'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "drill" -d 'Restore a whole stack on trial, and prove that it works'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "run" -d 'Carry the strategy out: do what is due'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "status" -d 'Tell which targets of the strategy are met'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "report" -d 'Write what complies with the strategy, and how it came to be so'
+complete -c icecore -n "__fish_icecore_needs_command" -f -a "schedule" -d 'Have icecore run called regularly'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "key" -d 'List, add, remove and change the keys of a repository'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c icecore -n "__fish_icecore_needs_command" -f -a "man" -d 'Write the man pages and completions'
@@ -111,6 +117,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand ingest" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l raw-sqlite -d 'Store SQLite databases as the files they are; without this they are captured through SQLite, consistent while they are written to, and their -wal, -shm and -journal are left out'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-delta -d 'Store every new chunk by itself, not as what differs from the last version of its file'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand ingest" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
@@ -150,6 +157,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand backup" -s f -l force -d
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l with-atime -d 'Store access times too; the directories of files that were read then differ each time'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-inode -d 'Do not compare inode numbers with the last snapshot: for network file systems'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l ignore-ctime -d 'Do not compare times of inode change with the last snapshot'
+complete -c icecore -n "__fish_icecore_using_subcommand backup" -l raw-sqlite -d 'Store SQLite databases as the files they are; without this they are captured through SQLite, consistent while they are written to, and their -wal, -shm and -journal are left out'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-delta -d 'Store every new chunk by itself, not as what differs from the last version of its file'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand backup" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
@@ -194,6 +202,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand mount" -s f -l foregroun
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l map-owner -d 'Show owners by name where this system knows the name, instead of by number'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l allow-other -d 'Let other users look too, as far as modes and ACLs let them'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l noexec -d 'Let nobody run programs from it'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l power-saving -d 'Let idle processors sleep deeply while the mount is read, which makes small files slower'
+complete -c icecore -n "__fish_icecore_using_subcommand mount" -l no-export -d 'Give out no file handles: not for NFS, but for overlays (see OVERLAYS)'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l print-unit -d 'Mount nothing: print a systemd unit that does it with these options'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l background -d 'The process that serves: its secret comes from standard input'
 complete -c icecore -n "__fish_icecore_using_subcommand mount" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
@@ -386,6 +396,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand tag" -l passphrase-comma
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand tag" -s n -l dry-run -d 'Only tell what the tags would be'
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand tag" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -401,6 +412,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand protect" -l passphrase-c
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand protect" -s n -l dry-run -d 'Only tell what would change'
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand protect" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -416,6 +428,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l passphrase
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -s n -l dry-run -d 'Only tell what would change'
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand unprotect" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -456,7 +469,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand prune" -l passphrase-com
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
-complete -c icecore -n "__fish_icecore_using_subcommand prune" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand prune" -s n -l dry-run -d 'Show what would be done, and change nothing'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -s y -l yes -d 'Do not ask'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
@@ -464,6 +477,34 @@ complete -c icecore -n "__fish_icecore_using_subcommand prune" -s q -l quiet -d 
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l to -d 'Folder of the repository to copy to, or its name in the strategy file [default: each replica of that file\'s sources, of which what it lacks is copied]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l to-key-file -d 'Key file of the repository to copy to [default: the same secret]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l to-passphrase-file -d 'File that holds its passphrase' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l to-passphrase-command -d 'Command, run by sh, that prints its passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l host -d 'Only snapshots of this host' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l tag -d 'Only snapshots with this tag; several times: with all of them' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l source -d 'Only snapshots with this path among their sources' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l compression -d 'How hard to compress what is coded again: directories, and blocks of which a part is needed' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l threads -d 'Threads that copy [default: one per processor]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l nice -d 'Give way to other programs on the processor, 0 to 19; see nice(1)' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l init -d 'Make the other repository where there is none: with the same chunk sizes and, where this one is encrypted, under the same master key. Its secret is that of --to-key-file and the like, else the same'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l continuous -d 'Stay, and copy snapshots as they appear; ends at SIGTERM'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l verify -d 'Read back all that is new there before a copy is committed'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -s n -l dry-run -d 'Only tell what would be copied'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l io-idle -d 'Use the disk only when nobody else does; see ionice(1). Needs an I/O scheduler that heeds it'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand replicate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l set -d 'Share of each new pack, 0.1% to 100%' -r
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -473,7 +514,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand parity" -l cache-dir -d 
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l off -d 'No parity for new packs'
-complete -c icecore -n "__fish_icecore_using_subcommand parity" -l build -d 'Build it for packs that have none, and anew where it is damaged'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -l build -d 'Build it for packs that have none, and anew where it is damaged or of a lower share'
+complete -c icecore -n "__fish_icecore_using_subcommand parity" -s n -l dry-run -d 'Only tell what would be set and built'
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand parity" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -531,8 +573,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
-complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l dry-run -d 'Show what would be done, and change nothing'
-complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l yes -d 'Do not ask before packs are set aside'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s y -l yes -d 'Do not ask'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l forget -d 'Mark snapshots that lost content as forgotten once they have a successor'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from packs" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
@@ -554,7 +596,7 @@ complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from index" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l from -d 'Folder of a copy of this repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l from -d 'Folder of a replica' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from snapshots" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -573,20 +615,21 @@ complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "index" -d 'Build the index anew from the packs'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
 complete -c icecore -n "__fish_icecore_using_subcommand repair; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s r -l repository -d 'Folder of the repository' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -l json -d 'Print the report as JSON; errors too, on standard error'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Say what is wrong with the file, and what it means'
-complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -f -a "check" -d 'Say what is wrong with the file, and what it means'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -f -a "coverage" -d 'Name what no source covers'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and not __fish_seen_subcommand_from check coverage help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l file -d 'The strategy file' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
@@ -600,8 +643,104 @@ complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_see
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from coverage" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say what is wrong with the file, and what it means'
+complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from help" -f -a "coverage" -d 'Name what no source covers'
 complete -c icecore -n "__fish_icecore_using_subcommand strategy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l from -d 'Restore from this repository of the strategy' -r
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l snapshot -d 'Restore this snapshot instead of the newest of each source' -r
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l keep -d 'Start the services once more at the end, and let them run until interrupted'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l source -d 'Ingest this source now, copy its snapshots and apply its keep; nothing else' -r
+complete -c icecore -n "__fish_icecore_using_subcommand run" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l due -d 'Do what is due, which is the default'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -s n -l dry-run -d 'Only tell what is due, and why'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l host -d 'Host whose sources the strategy\'s are [default: this one]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand status" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand status" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand status" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand status" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l html -d 'Write the page there' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l json-file -d 'Write everything as JSON there; --json FILE does the same' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l prometheus -d 'Write the figures in Prometheus\' text format there' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l since -d 'How far back histories go' -r
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l host -d 'Host whose sources the strategy\'s are [default: this one]' -r
+complete -c icecore -n "__fish_icecore_using_subcommand report" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand report" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand report" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand report" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l file -d 'The strategy file' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l unit -d 'Name of the units' -r
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -s r -l repository -d 'Folder of the repository' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l passphrase-command -d 'Command, run by sh, that prints the passphrase' -r
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l systemd -d 'Write units for systemd, which is the default'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l user -d 'Units of your own service manager, not the system\'s'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l print -d 'Only show the units, and a line for crontab(5) for where there is no systemd'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l remove -d 'Take the units away'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -l json -d 'Print the report as JSON; errors too, on standard error'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
+complete -c icecore -n "__fish_icecore_using_subcommand schedule" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -s r -l repository -d 'Folder of the repository' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l key-file -d 'File whose whole contents are the key; at least 16 bytes' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and not __fish_seen_subcommand_from list add remove passwd help" -l passphrase-file -d 'File that holds the passphrase; a newline at its end does not count' -r -F
@@ -653,6 +792,8 @@ complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_sub
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l cache-dir -d 'Folder for opened index segments [default: ~/.cache/icecore]' -r -F
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l limit-upload -d 'Write to the repository at most so many bytes a second, like 20M' -r
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l limit-download -d 'Read from the repository at most so many bytes a second' -r
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s n -l dry-run -d 'Show which slot that is, and change nothing'
+complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Do not ask'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l no-cache -d 'Keep nothing on this machine: index segments are opened anew each time'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Print data and errors only: no progress, no reports in words'
 complete -c icecore -n "__fish_icecore_using_subcommand key; and __fish_seen_subcommand_from remove" -l json -d 'Print the report as JSON; errors too, on standard error'
@@ -703,36 +844,43 @@ complete -c icecore -n "__fish_icecore_using_subcommand man" -s q -l quiet -d 'P
 complete -c icecore -n "__fish_icecore_using_subcommand man" -l json -d 'Print the report as JSON; errors too, on standard error'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s v -l verbose -d 'Log more to standard error; twice or three times for more still'
 complete -c icecore -n "__fish_icecore_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "init" -d 'Make a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "snapshots" -d 'List snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ls" -d 'List what a snapshot holds'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "forget" -d 'Let snapshots go: by name, or by rules that say what to keep'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "tag" -d 'Change the tags of snapshots'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "protect" -d 'Keep snapshots whatever comes: no rule and no name forgets them'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "prune" -d 'Give back the space of what no snapshot needs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "ledger" -d 'Show what was verified when, with what result'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "strategy" -d 'Check and explain the strategy file'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "man" -d 'Write the man pages and completions'
-complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune parity ledger repair strategy key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "init" -d 'Make a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "ingest" -d 'Take a snapshot of files and directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "snapshots" -d 'List snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "mount" -d 'Show all snapshots as directories'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "umount" -d 'Unmount what icecore mounted'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "restore" -d 'Restore a snapshot, or a path of one, to a directory'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "ls" -d 'List what a snapshot holds'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "find" -d 'Find files by name in all snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "cat" -d 'Write files of a snapshot to standard output'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "diff" -d 'Tell what differs between two snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "stats" -d 'Tell what the repository, or one snapshot, holds and costs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "forget" -d 'Let snapshots go: by name, or by rules that say what to keep'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "tag" -d 'Change the tags of snapshots'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "protect" -d 'Keep snapshots whatever comes: no rule and no name forgets them'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "unprotect" -d 'Let rules and names forget snapshots again'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "verify" -d 'Prove that what is stored can be read'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "prune" -d 'Give back the space of what no snapshot needs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "replicate" -d 'Copy snapshots into another repository, only what is missing there'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "parity" -d 'Tell, set and build the parity that heals damaged packs'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "ledger" -d 'Show what was verified when, with what result'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "repair" -d 'Put right what is damaged, as far as that can be done'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "strategy" -d 'Check and explain the strategy file'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "drill" -d 'Restore a whole stack on trial, and prove that it works'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "run" -d 'Carry the strategy out: do what is due'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "status" -d 'Tell which targets of the strategy are met'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "report" -d 'Write what complies with the strategy, and how it came to be so'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "schedule" -d 'Have icecore run called regularly'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "key" -d 'List, add, remove and change the keys of a repository'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "man" -d 'Write the man pages and completions'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and not __fish_seen_subcommand_from init ingest snapshots mount umount restore ls find cat diff stats forget tag protect unprotect verify prune replicate parity ledger repair strategy drill run status report schedule key completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from ledger" -f -a "verify" -d 'Hold each record against what those after it state of it'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "packs" -d 'Heal damaged and lost packs, and do without those that nobody has'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "index" -d 'Build the index anew from the packs'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from repair" -f -a "snapshots" -d 'Tell which snapshots cannot be read, and put right what a replica has'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from strategy" -f -a "check" -d 'Say what is wrong with the file, and what it means'
+complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from strategy" -f -a "coverage" -d 'Name what no source covers'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "list" -d 'List the key slots; an asterisk marks what opened the repository now'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "add" -d 'Add a slot for another passphrase or key file'
 complete -c icecore -n "__fish_icecore_using_subcommand help; and __fish_seen_subcommand_from key" -f -a "remove" -d 'Remove a slot; the last one stays'

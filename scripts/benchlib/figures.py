@@ -77,6 +77,9 @@ FIGURES = {
     "life_verify": _median("verify"),
     "restore_fresh": _median("restore_fresh"),
     "age": lambda results, corpus, tool: _ratio(results.median(corpus, tool, "restore"), results.median(corpus, tool, "restore_fresh")),
+    "life_cp": _median("cp"),
+    "cp_fresh": _median("cp_fresh"),
+    "cp_age": lambda results, corpus, tool: _ratio(results.median(corpus, tool, "cp"), results.median(corpus, tool, "cp_fresh")),
     "floor_tar": _median("floor_tar"),
     "floor_cat": _median("floor_cat"),
 }

@@ -18,7 +18,7 @@ MOUNT = (("mount", "mount ready s"), ("find", "find s"), ("tar", "tar s"), ("tar
          ("mount_rss", "mount RSS MB"))
 LIFE = (("life_ingest", "ingest s"), ("life_forget", "forget s"), ("life_prune", "prune s"), ("life_prune_rss", "prune RSS MB"),
         ("life_size", "repository MB"), ("life_verify", "verify s"), ("restore", "restore s"), ("restore_fresh", "restore, fresh repository s"),
-        ("age", "what age costs"))
+        ("age", "what age costs"), ("life_cp", "cp -a s"), ("cp_fresh", "cp -a, fresh repository s"), ("cp_age", "what age costs cp -a"))
 COLUMNS = {"ingest": INGEST, "mount": MOUNT, "lifecycle": LIFE}
 PLOTS = {"ingest": plot.COLUMNS, "mount": plot.READS, "lifecycle": plot.LIFE}
 DISTURBED = {"first": "first", "first_mb_s": "first", "nochange_warm": "nochange_warm",

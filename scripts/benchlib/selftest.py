@@ -66,7 +66,7 @@ def _check_ingest(out):
 def _check_lifecycle(out, text):
     results = next(r for r in load(out) if r.suite == "lifecycle")
     _check(not results.failed, f"failed: {results.failed}")
-    expected = {"ingest": 30, "forget": 3, "prune": 3, "size": 3, "verify": 1, "restore": 1, "restore_fresh": 1}
+    expected = {"ingest": 30, "forget": 3, "prune": 3, "size": 3, "verify": 1, "restore": 1, "restore_fresh": 1, "cp": 1, "cp_fresh": 1}
     for op, count in expected.items():
         _check(len(results.of("C1", "icecore", op)) == count, f"lifecycle: {op} is not there {count} times")
     _check("what age costs" in text, "the report of the lifecycle is not whole")

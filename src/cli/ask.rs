@@ -1,4 +1,8 @@
 //! Asking before something is lost: on a terminal, or not at all.
+//!
+//! The rule of all commands: what takes something away (snapshots, packs, index segments, records, a
+//! key) shows its plan and comes here; what the same command takes back (tags, protection, the share
+//! of parity, a snapshot that comes back) does not ask. Both have `--dry-run`.
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -8,10 +12,15 @@ use super::error::CliError;
 use super::signals::EndsAtOnce;
 
 /// Goes on where `yes` was given, or a person at the terminal says so; an error otherwise. A signal
-/// ends the program while it is asked.
-pub(crate) fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
+/// ends the program while it is asked. With `json` nobody is asked: nobody was shown the plan.
+pub(crate) fn confirm(question: &str, yes: bool, json: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
+    }
+    if json {
+        return Err(CliError::usage(format!("{question} With --json nobody is asked"))
+            .hint("--yes goes ahead, --dry-run only tells")
+            .into());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(CliError::usage(format!("{question} There is nobody to ask"))

@@ -11,6 +11,7 @@ use crate::report::json as as_json;
 
 use super::context::Context;
 use super::exit::Exit;
+use super::misplaced;
 use super::progress::talk;
 use super::snapshots::FilterOptions;
 
@@ -39,11 +40,14 @@ impl Cat {
         let filter = self.filter.filter();
         let mut files = Vec::new();
         for name in &self.at {
-            let at = path::resolve(&repo, name.as_bytes(), &filter)?;
+            let explained = |err: anyhow::Error| misplaced::explained(&repo, err);
+            let at = path::resolve(&repo, name.as_bytes(), &filter);
+            let at = at.map_err(|err| explained(err.into()))?;
             let interrupt = cx.interrupt.clone();
             let size = cat::run(&repo, &at, interrupt.flag(), |bytes| {
                 cx.out.write(bytes).map_err(anyhow::Error::from)
-            })?;
+            });
+            let size = size.map_err(explained)?;
             files.push(json!({
                 "snapshot": at.snapshot.id,
                 "path": as_json::path(&at.path),

@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::repo::{OpenOptions, RepoError, Repository, Secret};
 use crate::report::json::document;
 use crate::storage::{LimitedStorage, Limits, LocalStorage, Storage};
+use crate::strategy::file::Repository as Place;
 
 use super::error::CliError;
-use super::global::GlobalOptions;
+use super::global::{GlobalOptions, SecretOptions};
 use super::output::Output;
 use super::progress::Bar;
 use super::secrets;
@@ -22,7 +23,7 @@ pub(crate) struct Context {
     pub global: GlobalOptions,
     /// Standard output.
     pub out: Output,
-    /// Set by the first SIGINT or SIGTERM.
+    /// Set by the first SIGINT or SIGTERM, or by SIGHUP.
     pub interrupt: Interrupt,
 }
 
@@ -51,10 +52,58 @@ impl Context {
     }
 
     fn open_as(&self, options: &OpenOptions) -> anyhow::Result<Opened> {
-        let path = self.location()?;
-        let secret = self.secret()?;
+        self.open_at(&self.location()?, &self.global.secret, options)
+    }
+
+    /// Opens one of the strategy's repositories, with the secret that the strategy names, else with
+    /// that of the flags or the environment.
+    pub(crate) fn open_place(&self, place: &Place) -> anyhow::Result<Opened> {
+        let named = SecretOptions::from(place);
+        let secret = if named.given() == 0 { &self.global.secret } else { &named };
+        self.open_at(Path::new(&place.url), secret, &self.open_options())
+    }
+
+    /// Opens the repository that is copied to: with its own secret where one is given, else with
+    /// that which opened the one that is copied from, else with one that is asked for.
+    pub(crate) fn open_to(
+        &self,
+        path: &Path,
+        own: Option<Secret>,
+        same: Option<&Secret>,
+    ) -> anyhow::Result<Repository> {
+        let config = local_storage(path).and_then(|storage| Repository::read_config(&storage));
+        let encrypted = config.map_err(|err| in_repository(err, path))?.config.encrypted;
+        let options = self.open_options();
+        let has_own = own.is_some();
+        let secret = own.as_ref().or(same.filter(|_| encrypted));
+        let asked = match (encrypted, secret) {
+            (true, None) => secrets::asked(&path.display().to_string())?,
+            _ => None,
+        };
+        let opened = self.open_with(path, secret.or(asked.as_ref()), &options);
+        let wrong = |err: &anyhow::Error| {
+            matches!(err.downcast_ref(), Some(RepoError::WrongKey { .. })) && !has_own
+        };
+        match opened {
+            Err(err) if wrong(&err) && secret.is_some() => {
+                match secrets::asked(&path.display().to_string())? {
+                    None => Err(err),
+                    asked => self.open_with(path, asked.as_ref(), &options),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_at(
+        &self,
+        path: &Path,
+        secret: &SecretOptions,
+        options: &OpenOptions,
+    ) -> anyhow::Result<Opened> {
+        let secret = secret_of(path, secret)?;
         let ending = EndsAtOnce::begin(self.global.json)?;
-        let repo = self.open_with(&path, secret.as_ref(), options)?;
+        let repo = self.open_with(path, secret.as_ref(), options)?;
         self.interrupt.install()?;
         drop(ending);
         Ok(Opened { repo, secret })
@@ -70,6 +119,16 @@ impl Context {
         Ok(self.open()?.repo)
     }
 
+    /// The same for a command that may be a dry run: that one changes nothing, also no damaged pack
+    /// that parity heals.
+    pub(crate) fn repository_for(&self, dry_run: bool) -> anyhow::Result<Repository> {
+        let repo = self.repository()?;
+        if dry_run {
+            repo.set_read_only();
+        }
+        Ok(repo)
+    }
+
     /// The same, opened with other options.
     pub(crate) fn repository_with(&self, options: OpenOptions) -> anyhow::Result<Repository> {
         Ok(self.open_as(&options)?.repo)
@@ -77,16 +136,7 @@ impl Context {
 
     /// The secret of the repository; `None` where it needs none, or none can be had.
     pub(crate) fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        let path = self.location()?;
-        let read = || -> Result<_, RepoError> {
-            let storage = local_storage(&path)?;
-            Ok((Repository::read_config(&storage)?.config.encrypted, storage.location()))
-        };
-        match read().map_err(|err| in_repository(err, &path))? {
-            (true, location) => secrets::existing(&self.global.secret, &location),
-            // Handed on all the same: a config that says "plain" against a key is refused.
-            (false, _) => secrets::stated(&self.global.secret),
-        }
+        secret_of(&self.location()?, &self.global.secret)
     }
 
     /// Opens the repository with a secret that is at hand already.
@@ -130,6 +180,24 @@ impl Context {
         Ok(())
     }
 
+    /// Prints the plan of what is about to be asked: whoever is asked sees what about, also with
+    /// `--quiet`.
+    pub(crate) fn show_plan(
+        &mut self,
+        yes: bool,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        if self.shows_plan(yes) {
+            self.out.report(&text())?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::show_plan`] prints it.
+    pub(crate) const fn shows_plan(&self, yes: bool) -> bool {
+        !(self.global.json || self.global.quiet && yes)
+    }
+
     /// Prints data, which `--quiet` does not suppress.
     pub(crate) fn data(
         &mut self,
@@ -141,6 +209,19 @@ impl Context {
             false => self.out.report(&text())?,
         }
         Ok(())
+    }
+}
+
+/// The secret of the repository in a folder; `None` where it needs none, or none can be had.
+fn secret_of(path: &Path, options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+    let read = || -> Result<_, RepoError> {
+        let storage = local_storage(path)?;
+        Ok((Repository::read_config(&storage)?.config.encrypted, storage.location()))
+    };
+    match read().map_err(|err| in_repository(err, path))? {
+        (true, location) => secrets::existing(options, &location),
+        // Handed on all the same: a config that says "plain" against a key is refused.
+        (false, _) => secrets::stated(options),
     }
 }
 

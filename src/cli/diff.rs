@@ -6,11 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 
 use crate::ops::diff;
-use crate::repo::{Change, PathChange};
+use crate::repo::{Change, OpenOptions, PathChange};
 use crate::report::diff as report;
 
 use super::context::Context;
+use super::error::CliError;
 use super::exit::Exit;
+use super::misplaced;
 use super::snapshots::FilterOptions;
 
 /// Tell what differs between two snapshots
@@ -60,23 +62,47 @@ pub(crate) struct Diff {
     filter: FilterOptions,
 }
 
+/// Pages are come to in order, most blocks once: memory that is used again costs less than new.
+const CACHE_BYTES: usize = 16 << 20;
+
 impl Diff {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let repo = cx.repository()?;
+        self.refuse_paths_in_names()?;
+        let options = OpenOptions { block_cache_bytes: CACHE_BYTES, ..cx.open_options() };
+        let repo = cx.repository_with(options)?;
         let filter = self.filter.clone().filter();
         let old = repo.find_snapshot(&self.old, &filter)?;
         let new = repo.find_snapshot(&self.new, &filter)?;
-        let pair = diff::pair(&repo, &old, &new, self.path.as_bytes())?;
+        let explained = |err: anyhow::Error| misplaced::explained(&repo, err);
+        let pair = diff::pair(&repo, &old, &new, self.path.as_bytes());
+        let pair = pair.map_err(|err| explained(err.into()))?;
         if self.stat {
-            let sums = diff::sums(&repo, &pair, cx.interrupt.flag())?;
+            let sums = diff::sums(&repo, &pair, cx.interrupt.flag());
+            let sums = sums.map_err(|err| explained(err.into()))?;
             cx.data(|| report::sums_json(&old, &new, &pair, &sums), || report::sums_text(&sums))?;
             return Ok(Exit::Done);
         }
         for found in diff::changes(&repo, &pair) {
             cx.interrupt.check()?;
-            self.print(cx, &found?)?;
+            self.print(cx, &found.map_err(|err| explained(err.into()))?)?;
         }
         Ok(Exit::Done)
+    }
+
+    /// `ls` and `cat` take `SNAP:/path`; here one path is for both snapshots.
+    fn refuse_paths_in_names(&self) -> Result<(), CliError> {
+        let split = |name: &str| {
+            let (snapshot, path) = name.split_once(":/")?;
+            Some((snapshot.to_owned(), format!("/{path}")))
+        };
+        let (old, new) = (split(&self.old), split(&self.new));
+        let Some((_, path)) = old.clone().or_else(|| new.clone()) else { return Ok(()) };
+        let snapshot = |found: Option<(String, String)>, name: &String| {
+            found.map_or_else(|| name.clone(), |(snapshot, _)| snapshot)
+        };
+        let (a, b) = (snapshot(old, &self.old), snapshot(new, &self.new));
+        let err = CliError::usage("snapshots are named without a path here, which comes last");
+        Err(err.hint(format!("icecore diff {a} {b} {path}")))
     }
 
     fn print(&self, cx: &mut Context, found: &PathChange) -> anyhow::Result<()> {

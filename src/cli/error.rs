@@ -49,8 +49,30 @@ impl CliError {
         Self::new(message, Exit::InUse)
     }
 
+    /// No repository where one must be.
+    pub(crate) fn no_repository(message: impl Into<String>) -> Self {
+        Self::new(message, Exit::NoRepository)
+    }
+
+    /// What is stored is not as it was written.
+    pub(crate) fn damage(message: impl Into<String>) -> Self {
+        Self::new(message, Exit::Damage)
+    }
+
+    /// A key that opens nothing.
+    pub(crate) fn wrong_key(message: impl Into<String>) -> Self {
+        Self::new(message, Exit::WrongKey)
+    }
+
     fn new(message: impl Into<String>, exit: Exit) -> Self {
         Self { message: message.into(), hint: None, exit, more: Map::new() }
+    }
+
+    /// Several failures as one; `None` where there is none. The hint is the first one's.
+    pub(crate) fn all(errors: Vec<Self>) -> Option<Self> {
+        let messages: Vec<&str> = errors.iter().map(|it| it.message.as_str()).collect();
+        let message = messages.join("; ");
+        errors.into_iter().next().map(|first| Self { message, ..first })
     }
 
     /// What JSON says beside the message.
@@ -118,7 +140,7 @@ pub(crate) fn talk_error(line: &str) {
 
 /// All messages from the outermost on. Where a message repeats its cause's words, the cause is
 /// left out.
-fn chain(err: &anyhow::Error) -> String {
+pub(crate) fn chain(err: &anyhow::Error) -> String {
     let mut line = String::new();
     for part in err.chain().map(ToString::to_string) {
         if line.is_empty() {
@@ -179,7 +201,9 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
         E::Storage(_) if err.is_about_pack() => (Exit::Damage, of_damage(err)),
         E::Storage(err) => return of_storage(err),
         E::Base { cause, .. } => return of_repo(cause),
+        E::Corrupt { object, .. } if object == "config" => (Exit::Damage, CONFIG.into()),
         E::Corrupt { .. } | E::ChunkMissing { .. } => (Exit::Damage, of_damage(err)),
+        E::Unindexed { .. } => (Exit::Damage, INDEX.into()),
         E::Newer { .. } | E::Unknown { .. } => (Exit::Failed, "upgrade icecore".into()),
         E::NoRepository { location } => {
             let hint = format!(
@@ -187,12 +211,7 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
             );
             (Exit::NoRepository, hint)
         }
-        E::ConfigMissing { .. } => (
-            Exit::Damage,
-            "put the file `config` back from a copy of the repository; a new repository needs an \
-             empty folder"
-                .into(),
-        ),
+        E::ConfigMissing { .. } => (Exit::Damage, CONFIG.into()),
         E::RepositoryExists { location } => {
             (Exit::Failed, format!("use it: icecore -r {location} ingest …"))
         }
@@ -215,10 +234,20 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
         }
         E::NoSuchSnapshot { .. } => (
             Exit::Failed,
-            "`icecore snapshots` lists them; latest, latest~1, the start of an id (4 digits) and \
+            "`icecore snapshots` lists them, with --forgotten those that are forgotten; latest, latest~1, the start of an id (4 digits) and \
              times like 2026-11-22 name one"
                 .into(),
         ),
+        E::UncertainSnapshot { cause, .. } if cause.is_newer() => return of_repo(cause),
+        E::UncertainSnapshot { cause, .. } => {
+            let object = cause.object();
+            let id = object.strip_prefix("snapshots/").unwrap_or(&object);
+            let hint = format!(
+                "`icecore repair snapshots --from REPLICA` brings it back, `icecore forget {id}` gives \
+                 it up; or name by its id what `icecore snapshots` lists"
+            );
+            (Exit::Damage, hint)
+        }
         E::BeingPruned { .. } => {
             (Exit::InUse, "a prune decided that it goes; ingest its sources again".into())
         }
@@ -238,16 +267,39 @@ fn of_repo(err: &RepoError) -> Option<Verdict> {
     Some(Verdict { exit, hint: Some(hint) })
 }
 
+const CONFIG: &str = "put the file `config` back from a copy of the repository; a new repository needs \
+                      an empty folder";
+/// The way on where content is lost for good, and successors say so.
+pub(crate) const GIVE_UP: &str = "`icecore repair packs --forget` forgets the snapshots of which \
+                                  successors say what they lost; then `icecore prune` goes on";
+/// The way out where packs are in no segment, or segments cannot be read.
+pub(crate) const INDEX: &str = "`icecore repair index` builds the index anew from the packs";
 const VERIFY: &str = "`icecore verify --read-data` finds what else is damaged";
 /// The way out where a pack is damaged or lost, as long as its sources are there.
 pub(crate) const MEND: &str = "`icecore repair packs` heals what can be healed and sets the rest \
                                aside; then `icecore ingest --force` the same sources: what they \
                                still hold is stored again";
 
+/// Folders of small records.
+pub(crate) const RECORDS: [&str; 8] =
+    ["snapshots", "forgotten", "tags", "pins", "sessions", "gc", "settings", "ledger"];
+/// The way out where a small record is damaged.
+pub(crate) const RECORDS_HINT: &str = "`icecore repair snapshots` tells what can be done about \
+                                       damaged snapshots and records, and does it";
+
 /// What to do about damage of stored content.
 fn of_damage(err: &RepoError) -> String {
+    let object = err.object();
+    let is_record = object.split_once('/').is_some_and(|(folder, _)| RECORDS.contains(&folder));
     match err.is_about_pack() {
         true => format!("{VERIFY}; {MEND}"),
+        false if is_record => RECORDS_HINT.into(),
+        false if object.starts_with("index") => INDEX.into(),
+        false if object.starts_with("keys/") => {
+            format!(
+                "put {object} back from a copy of the repository's files, or open with another key"
+            )
+        }
         false => VERIFY.into(),
     }
 }

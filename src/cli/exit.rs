@@ -21,7 +21,7 @@ pub enum Exit {
     InUse = 11,
     /// The key does not open the repository, or none was given.
     WrongKey = 12,
-    /// Stopped by SIGINT or SIGTERM.
+    /// Stopped by SIGINT, SIGTERM or SIGHUP.
     Interrupted = 130,
 }
 
@@ -66,7 +66,7 @@ impl Exit {
             Self::NoRepository => "There is no repository at that place.",
             Self::InUse => "In use: another process is in the way.",
             Self::WrongKey => "The key does not open the repository, or none was given.",
-            Self::Interrupted => "Interrupted by SIGINT or SIGTERM.",
+            Self::Interrupted => "Interrupted by SIGINT, SIGTERM or SIGHUP.",
         }
     }
 }

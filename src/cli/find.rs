@@ -14,6 +14,7 @@ use super::context::Context;
 use super::error::{show_damage, talk_error};
 use super::exit::Exit;
 use super::ls::{EntryFormat, print_entry};
+use super::misplaced;
 use super::snapshots::FilterOptions;
 use crate::units::chain;
 
@@ -109,6 +110,8 @@ impl Find {
         for unread in &report.unread {
             talk_error(&chain(unread));
         }
+        let missing = report.unread.iter().find_map(|unread| unread.source.missing_chunk());
+        misplaced::hint(&repo, missing);
         Ok(if whole && report.unread.is_empty() { Exit::Done } else { Exit::Damage })
     }
 }

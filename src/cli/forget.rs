@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 
 use crate::clock;
 use crate::ops::OpError;
@@ -29,7 +30,8 @@ use super::snapshots::FilterOptions;
 ///
 /// The plan is shown first, each snapshot with all reasons why it stays. What is forgotten is shown
 /// by no command and no mount from then on, and gives its space back at the next prune; until then
-/// --undo brings it back.
+/// --undo brings it back. A snapshot whose record is damaged, and that no replica has, is given up
+/// by its id.
 ///
 /// Rules that would keep nothing of a group are refused. Spans are written like 30d, 12h or 5y6m,
 /// with the longer unit first: years (y), months (m), weeks (w), days (d), hours (h), minutes (min)
@@ -151,8 +153,8 @@ struct KeepOptions {
     keep_within_yearly: Option<CalendarSpan>,
 
     /// Those with this tag; with all of several that commas part
-    #[arg(long, value_name = "TAG[,TAG…]")]
-    keep_tag: Vec<String>,
+    #[arg(long, value_name = "TAG[,TAG…]", value_parser = tag_list)]
+    keep_tag: Vec<TagList>,
 }
 
 impl Forget {
@@ -168,21 +170,22 @@ impl Forget {
                 .into());
         }
         let options = self.options()?;
-        let repo = cx.repository()?;
+        let repo = cx.repository_for(dry_run)?;
         let plan = forget::plan(&repo, &options, clock::now())?;
         plan.damaged.iter().chain(&plan.damaged_marks).for_each(show_damage);
         let sound = plan.damaged.is_empty() && plan.damaged_marks.is_empty();
         let exit = if sound { Exit::Done } else { Exit::Damage };
+        let forgetting = plan.to_forget().collect();
+        let tells = prune && (dry_run || cx.shows_plan(yes));
+        let pruned = tells.then(|| super::prune::before_forget(cx, &repo, &forgetting));
+        let pruned = pruned.transpose()?;
+        let text = || format!("{}{}", report::plan_text(&plan), words(pruned.as_ref()));
         if dry_run {
-            cx.data(|| report::json(&plan, None), || report::plan_text(&plan))?;
+            cx.data(|| with_prune(report::json(&plan, None), pruned.clone()), text)?;
             check(&plan)?;
             return Ok(exit);
         }
-        // Whoever is asked sees what about.
-        let unread = cx.global.json || cx.global.quiet && yes;
-        if !unread {
-            cx.out.report(&report::plan_text(&plan))?;
-        }
+        cx.show_plan(yes, text)?;
         check(&plan)?;
         carry_out(cx, &repo, &plan, yes, prune)?;
         Ok(exit)
@@ -213,15 +216,14 @@ impl Forget {
     }
 
     fn undo(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        if self.dry_run {
-            let hint = "`icecore snapshots --forgotten` shows what can be brought back";
-            return Err(CliError::usage("--undo has no dry run").hint(hint).into());
-        }
         let repo = cx.repository()?;
-        let back = forget::undo(&repo, &self.names, &self.filter.filter(), &marker())?;
-        let ids: Vec<_> = back.iter().map(|snapshot| snapshot.id).collect();
-        let lines = || ids.iter().map(|id| format!("{} is back\n", id.short())).collect();
-        cx.report(|| serde_json::json!({ "brought_back": ids }), lines)?;
+        let (names, filter) = (&self.names, self.filter.filter());
+        let (back, what) = match self.dry_run {
+            true => (forget::undoable(&repo, names, &filter)?, "would be back"),
+            false => (forget::undo(&repo, names, &filter, &marker())?, "is back"),
+        };
+        let lines = || back.iter().map(|id| format!("{} {what}\n", id.short())).collect();
+        cx.report(|| json!({ "dry_run": self.dry_run, "brought_back": back }), lines)?;
         Ok(Exit::Done)
     }
 }
@@ -237,19 +239,29 @@ fn carry_out(
     let count = plan.to_forget().count() as u64;
     if count > 0 || prune {
         let and = if prune { " and prune" } else { "" };
-        confirm(&format!("Forget {}{and}?", text::count(count, "snapshot")), yes)?;
+        let question = format!("Forget {}{and}?", text::count(count, "snapshot"));
+        confirm(&question, yes, cx.global.json)?;
     }
     let done = forget::run(repo, plan, &marker(), cx.interrupt.flag())?;
     let pruned = if prune { Some(super::prune::after_forget(cx, repo)?) } else { None };
-    let words = pruned.as_ref().map_or("", |(_, words)| words.as_str());
-    let json = || {
-        let mut value = report::json(plan, Some(&done));
-        if let (Some(fields), Some((pruned, _))) = (value.as_object_mut(), &pruned) {
-            fields.insert("prune".into(), pruned.clone());
-        }
-        value
-    };
-    cx.report(json, || format!("{}{words}", report::done_text(&done)))
+    cx.report(
+        || with_prune(report::json(plan, Some(&done)), pruned.clone()),
+        || format!("{}{}", report::done_text(&done), words(pruned.as_ref())),
+    )
+}
+
+/// What a prune will do or did, as JSON and in words.
+type Pruned = (Value, String);
+
+fn words(pruned: Option<&Pruned>) -> &str {
+    pruned.map_or("", |(_, words)| words)
+}
+
+fn with_prune(mut forget: Value, pruned: Option<Pruned>) -> Value {
+    if let (Some(fields), Some((pruned, _))) = (forget.as_object_mut(), pruned) {
+        fields.insert("prune".into(), pruned);
+    }
+    forget
 }
 
 /// Says what a plan that empties a group needs.
@@ -288,15 +300,27 @@ impl KeepOptions {
             (P::Quarter, self.keep_within_quarterly),
             (P::Year, self.keep_within_yearly),
         ];
-        let list = |tags: &String| tags.split(',').map(|tag| tag.trim().to_owned()).collect();
         Rules {
             last: self.keep_last.unwrap_or(0),
             every: given(every),
             within: self.keep_within,
             every_within: given(every_within),
-            tags: self.keep_tag.iter().map(list).collect(),
+            tags: self.keep_tag.iter().map(|list| list.0.clone()).collect(),
             group_by,
+            gap_max: None,
         }
+    }
+}
+
+/// Tags that one snapshot must all have.
+#[derive(Debug, Clone)]
+struct TagList(Vec<String>);
+
+fn tag_list(text: &str) -> Result<TagList, String> {
+    let tags: Vec<String> = text.split(',').map(|tag| tag.trim().to_owned()).collect();
+    match tags.iter().any(String::is_empty) {
+        true => Err(format!("\"{text}\" names no tag, or has a comma too many")),
+        false => Ok(TagList(tags)),
     }
 }
 

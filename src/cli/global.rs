@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use crate::strategy::file::Repository as Place;
 use crate::units;
 
 /// Options that every command takes.
@@ -76,6 +77,17 @@ pub(crate) struct SecretOptions {
     /// Command, run by sh, that prints the passphrase
     #[arg(long, global = true, value_name = "COMMAND")]
     pub passphrase_command: Option<String>,
+}
+
+impl From<&Place> for SecretOptions {
+    /// What the strategy names for one of its repositories.
+    fn from(place: &Place) -> Self {
+        Self {
+            key_file: place.key_file.as_ref().map(PathBuf::from),
+            passphrase_file: place.passphrase_file.as_ref().map(PathBuf::from),
+            passphrase_command: place.passphrase_command.clone(),
+        }
+    }
 }
 
 impl SecretOptions {

@@ -34,6 +34,12 @@ use super::stream;
 /// read again. What cannot be read is listed and never stops the rest: the snapshot is marked
 /// partial and the exit code is 3.
 ///
+/// SQLite databases are found by their first bytes and captured through SQLite, of one moment each.
+/// A file that begins like one and that SQLite calls none (damaged, encrypted, cut short) is stored
+/// as the file it is, and the snapshot records why; nothing better is to be had of it. A database
+/// that is locked for 30 seconds, or such a file that changes while it is read, is stored as it came
+/// and listed: another run may do better.
+///
 /// An interrupted run loses nothing: the next one uses what was stored.
 #[derive(Debug, Args)]
 #[command(visible_alias = "backup")]
@@ -55,7 +61,7 @@ pub(crate) struct Ingest {
     excludes: ExcludeArgs,
 
     /// A word to find the snapshot by; may be given several times
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = super::tag::word)]
     tags: Vec<String>,
 
     /// Host that the sources belong to [default: this one]
@@ -85,6 +91,11 @@ pub(crate) struct Ingest {
     /// Do not compare times of inode change with the last snapshot
     #[arg(long)]
     ignore_ctime: bool,
+
+    /// Store SQLite databases as the files they are; without this they are captured through SQLite,
+    /// consistent while they are written to, and their -wal, -shm and -journal are left out
+    #[arg(long)]
+    raw_sqlite: bool,
 
     /// off, fast, a zstd level from 1 to 19, or max
     #[arg(long, value_name = "LEVEL", default_value_t)]
@@ -215,6 +226,9 @@ impl Ingest {
             session_timeout: self.session_timeout.unwrap_or(SESSION_TIMEOUT),
             ..cx.open_options()
         })?;
+        if self.dry_run {
+            repo.set_read_only();
+        }
         let threads = self.threads.map_or_else(processors, usize::from);
         let options = IngestOptions {
             host: self.host.unwrap_or_else(fsutil::machine),
@@ -231,6 +245,7 @@ impl Ingest {
             force: self.force,
             ignore_inode: self.ignore_inode,
             ignore_ctime: self.ignore_ctime,
+            raw_sqlite: self.raw_sqlite,
             dry_run: self.dry_run,
             own: own(Path::new(&repo.location()), cx.global.cache().as_deref()),
             own_mounts: own_mounts(Path::new(&repo.location())),
@@ -269,25 +284,25 @@ fn parse_chunker(text: &str) -> Result<ChunkerChoice, String> {
 /// Shortest chunks that can be asked for: a page, below which the index outgrows the content.
 const FIXED_MIN: u32 = 4 << 10;
 
-fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// The repository and the cache: ingesting them would never end, or not be worth it.
-fn own(repository: &Path, cache: Option<&Path>) -> Vec<(u64, u64)> {
+pub(crate) fn own(repository: &Path, cache: Option<&Path>) -> Vec<(u64, u64)> {
     let folders = [Some(repository), cache];
     let found = folders.into_iter().flatten().filter_map(|folder| folder.metadata().ok());
     found.map(|meta| (meta.dev(), meta.ino())).collect()
 }
 
 /// Devices of the mounts that show the repository: all that is on them is stored already.
-fn own_mounts(repository: &Path) -> Vec<u64> {
+pub(crate) fn own_mounts(repository: &Path) -> Vec<u64> {
     let mounts = repository.canonicalize().and_then(|folder| fuse::mounts_of(&folder));
     mounts.unwrap_or_default().into_iter().map(|mount| mount.device).collect()
 }
 
 /// Refuses sources that are the repository's own snapshots.
-fn refuse_own(input: &Input, own_mounts: &[u64]) -> Result<(), CliError> {
+fn refuse_own(input: &Input<'_>, own_mounts: &[u64]) -> Result<(), CliError> {
     let Input::Paths { base, paths } = input else { return Ok(()) };
     for path in paths {
         let whole = base.as_ref().map_or_else(|| path.clone(), |base| base.join(path));
@@ -310,7 +325,7 @@ fn input(
     program: Vec<OsString>,
     dry_run: bool,
     interrupt: &Interrupt,
-) -> anyhow::Result<Input> {
+) -> anyhow::Result<Input<'static>> {
     if let Some(name) = options.command {
         return Ok(Input::Stream(stream::of_command(name, &program, dry_run, interrupt)?));
     }

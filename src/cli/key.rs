@@ -12,6 +12,7 @@ use crate::repo::{KdfCost, RepoError, Secret, SlotInfo};
 use crate::report::{json as as_json, text};
 use crate::units;
 
+use super::ask::confirm;
 use super::context::{Context, Opened};
 use super::error::{CliError, show_damage};
 use super::exit::Exit;
@@ -28,7 +29,7 @@ Examples:
   icecore -r /backup key list
   icecore -r /backup key add --new-key-file /root/backup.key --label 'nightly job'
   icecore -r /backup key passwd
-  icecore -r /backup key remove 4f1c")]
+  icecore -r /backup key remove 4f1c --yes")]
 pub(crate) struct Key {
     #[command(subcommand)]
     action: Action,
@@ -41,12 +42,24 @@ enum Action {
     /// Add a slot for another passphrase or key file
     Add(NewKey),
     /// Remove a slot; the last one stays
-    Remove {
-        /// The slot's id, or the start of it
-        id: String,
-    },
+    Remove(RemoveKey),
     /// Replace the key in use by another one
     Passwd(NewKey),
+}
+
+/// Which slot, and whether to ask: nobody who has that key only can open the repository afterwards.
+#[derive(Debug, Args)]
+struct RemoveKey {
+    /// The slot's id, or the start of it
+    id: String,
+
+    /// Show which slot that is, and change nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// The new secret: from here, from ICECORE_NEW_PASSPHRASE, or asked for twice.
@@ -105,10 +118,7 @@ impl Key {
                 let id = opened.repo.add_key(&new.secret()?, &new.label(), KdfCost::DEFAULT)?;
                 changed(cx, "added", id)?
             }
-            Action::Remove { id } => {
-                let id = opened.repo.remove_key(&id)?;
-                changed(cx, "removed", id)?
-            }
+            Action::Remove(remove) => return remove.run(cx, &opened),
             Action::Passwd(new) => {
                 let (label, new) = (new.label(), new.secret()?);
                 let id = opened.repo.change_key(secret, &new, &label, KdfCost::DEFAULT)?;
@@ -119,11 +129,33 @@ impl Key {
     }
 }
 
+impl RemoveKey {
+    fn run(&self, cx: &mut Context, opened: &Opened) -> anyhow::Result<Exit> {
+        let id = opened.repo.removable_key(&self.id)?;
+        let slots = opened.repo.key_slots(opened.secret.as_ref())?.into_iter().flatten();
+        let slot: Vec<_> = slots.filter(|slot| slot.slot.id == id).collect();
+        let plan = || json!({ "id": id, "keys": slots_json(&slot) });
+        let words = || match slot.is_empty() {
+            true => format!("key slot {id} cannot be read\n"),
+            false => list_text(&slot),
+        };
+        if self.dry_run {
+            cx.data(|| json!({ "dry_run": true, "plan": plan() }), words)?;
+            return Ok(Exit::Done);
+        }
+        cx.show_plan(self.yes, words)?;
+        confirm("Remove this key?", self.yes, cx.global.json)?;
+        opened.repo.remove_key(&id.to_string())?;
+        let done = || json!({ "dry_run": false, "plan": plan(), "removed": id });
+        cx.report(done, || format!("removed key slot {id}\n"))?;
+        Ok(Exit::Done)
+    }
+}
+
 fn changed(cx: &mut Context, what: &str, id: KeyId) -> anyhow::Result<Exit> {
     let done = match what {
         "changed" => "changed the key: its slot is now",
-        "added" => "added key slot",
-        _ => "removed key slot",
+        _ => "added key slot",
     };
     cx.report(|| json!({ what: id }), || format!("{done} {id}\n"))?;
     Ok(Exit::Done)
@@ -151,8 +183,8 @@ fn kind(slot: &SlotInfo) -> &'static str {
     }
 }
 
-fn list_json(slots: &[SlotInfo], damaged: &[RepoError]) -> serde_json::Value {
-    let keys = slots.iter().map(|slot| {
+fn slots_json(slots: &[SlotInfo]) -> Vec<serde_json::Value> {
+    let each = |slot: &SlotInfo| {
         json!({
             "id": slot.slot.id,
             "kind": kind(slot),
@@ -160,9 +192,13 @@ fn list_json(slots: &[SlotInfo], damaged: &[RepoError]) -> serde_json::Value {
             "label": slot.slot.label,
             "in_use": slot.in_use,
         })
-    });
+    };
+    slots.iter().map(each).collect()
+}
+
+fn list_json(slots: &[SlotInfo], damaged: &[RepoError]) -> serde_json::Value {
     let damaged = damaged.iter().map(ToString::to_string);
-    json!({ "keys": keys.collect::<Vec<_>>(), "damaged": damaged.collect::<Vec<_>>() })
+    json!({ "keys": slots_json(slots), "damaged": damaged.collect::<Vec<_>>() })
 }
 
 fn list_text(slots: &[SlotInfo]) -> String {

@@ -71,9 +71,9 @@ fn list(cx: &mut Context) -> anyhow::Result<Exit> {
 fn verify(cx: &mut Context) -> anyhow::Result<Exit> {
     let repo = cx.repository()?;
     let check = repo.check_ledger()?;
-    check.errors.iter().for_each(show_damage);
+    check.errors.iter().for_each(|(_, err)| show_damage(err));
     let is_whole = check.errors.is_empty();
-    let errors: Vec<_> = check.errors.iter().map(ToString::to_string).collect();
+    let errors: Vec<_> = check.errors.iter().map(|(_, err)| err.to_string()).collect();
     cx.data(
         || json!({ "records": check.records, "heads": check.heads, "damaged": errors }),
         || {

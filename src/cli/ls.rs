@@ -14,6 +14,7 @@ use crate::units;
 use super::context::Context;
 use super::error::talk_error;
 use super::exit::Exit;
+use super::misplaced;
 use super::snapshots::FilterOptions;
 use crate::units::chain;
 
@@ -68,9 +69,10 @@ impl Ls {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let repo = cx.repository()?;
         let filter = self.filter.filter();
-        let mut exit = Exit::Done;
+        let (mut exit, mut missing) = (Exit::Done, None);
         for name in &self.at {
-            let at = path::resolve(&repo, name.as_bytes(), &filter)?;
+            let at = path::resolve(&repo, name.as_bytes(), &filter);
+            let at = at.map_err(|err| misplaced::explained(&repo, err.into()))?;
             let options = ListOptions { recursive: self.recursive, directory: self.directory };
             for entry in ls::list(&repo, &at, options) {
                 cx.interrupt.check()?;
@@ -79,6 +81,7 @@ impl Ls {
                     Err(unread) => {
                         talk_error(&chain(&unread));
                         exit = Exit::Damage;
+                        missing = missing.or(unread.source.missing_chunk());
                         continue;
                     }
                 };
@@ -87,6 +90,7 @@ impl Ls {
                 print_entry(cx, &self.format, at.snapshot.id, &entry, shown)?;
             }
         }
+        misplaced::hint(&repo, missing);
         Ok(exit)
     }
 }

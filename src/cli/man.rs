@@ -15,6 +15,7 @@ use serde_json::json;
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
+use super::manual_output;
 use super::mount::{manual, manual_views};
 use super::{Cli, completions};
 
@@ -133,6 +134,9 @@ fn page(command: &clap::Command, name: &str, all: &[String]) -> anyhow::Result<S
         "icecore-umount" => sections(&mut text, manual::UMOUNT),
         _ => {}
     }
+    if let Some(section) = manual_output::section(name) {
+        sections(&mut text, std::slice::from_ref(section));
+    }
     see_also(&mut text, name, all);
     Ok(text)
 }
@@ -241,7 +245,12 @@ fn see_also(out: &mut String, name: &str, all: &[String]) {
 }
 
 const NAMES: &[(&str, &str)] = &[
-    ("latest, latest~N", "The newest snapshot, and the Nth before it."),
+    (
+        "latest, latest~N",
+        "The newest snapshot, and the Nth before it. Where one that cannot be read may be newer, \
+         nothing older is taken for it: the command ends with exit code 4 and names it. So does a \
+         day, an hour or a minute.",
+    ),
     ("4f1c2a3b", "The start of an id, 4 digits and more, as long as it fits one snapshot only."),
     (
         "2026-11-22, 2026-11-22T15, 2026-11-22T15:04, 2026-11-22T15:04:05",
@@ -263,6 +272,11 @@ const OUTPUT: &[&str] = &[
      it is UTF-8, and an object with \"bytes_hex\" where it is not. Errors are one JSON document \
      on standard error with message, hint and exit_code; errors of the command line itself stay \
      text. cat writes its report to standard error.",
+    "A command that takes something away for good (forget, prune, repair, key remove) shows its plan \
+     and asks first. --yes does not ask, --dry-run ends after the plan, and where there is neither a \
+     terminal nor --yes, or --json without --yes, nothing is done and the exit code is 2. What the \
+     same command can take back (tag, protect, unprotect, parity, forget --undo) is done unasked; \
+     --dry-run tells it before.",
     "Names are raw bytes. On a terminal, and in tables and messages, control characters, \
      backslashes and bytes that are not UTF-8 are shown as \\xNN and \\\\; ls and find write them \
      as they are to a pipe or file, and --print0 ends them by NUL instead of a newline.",
@@ -284,13 +298,28 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSPHRASE_FILE", "As --passphrase-file."),
     ("ICECORE_KEY_FILE", "As --key-file."),
     ("ICECORE_PASSPHRASE_COMMAND", "As --passphrase-command."),
+    ("ICECORE_TO_REPOSITORY", "The repository that replicate copies to, where --to is not given."),
+    (
+        "ICECORE_TO_PASSPHRASE, ICECORE_TO_PASSPHRASE_FILE, ICECORE_TO_KEY_FILE, \
+         ICECORE_TO_PASSPHRASE_COMMAND",
+        "The secret of that one, where it is not the same.",
+    ),
     (
         "CREDENTIALS_DIRECTORY",
         "Where systemd puts credentials; icecore.key and icecore.passphrase there are keys.",
     ),
-    ("NOTIFY_SOCKET", "Where mount --foreground tells systemd that it is ready and what it does."),
+    (
+        "NOTIFY_SOCKET",
+        "Where mount --foreground and replicate --continuous tell systemd that they are ready and \
+         what they do.",
+    ),
     ("ICECORE_NEW_PASSPHRASE", "The new passphrase of key add and key passwd."),
     ("ICECORE_CACHE_DIR", "The cache folder, where --cache-dir is not given."),
+    (
+        "ICECORE_RUNTIME_DIR",
+        "Where captures note what they switch off at a store, so that the next run switches it on \
+         again where one was killed: /run/icecore, or $XDG_RUNTIME_DIR/icecore for other users.",
+    ),
     (
         "ICECORE_LOG",
         "What is logged to standard error, like debug or icecore::repo=trace; outdoes --verbose \
@@ -306,6 +335,12 @@ const FILES: &[(&str, &str)] = &[
         "Opened index segments. They are sealed in the repository and plain here; they hold ids \
          and places of chunks, no names and no content. Can be deleted at any time. Root without \
          HOME uses /var/cache/icecore.",
+    ),
+    ("/etc/icecore/icecore.toml", "The strategy: icecore.toml(5)."),
+    (
+        "/var/lib/icecore/*.lock",
+        "Held by `icecore run` while it carries a strategy out; below $STATE_DIRECTORY where systemd \
+         sets it, and below ~/.local/state/icecore for other users than root.",
     ),
     (
         ".icecoreignore",
@@ -342,8 +377,10 @@ mod tests {
 
     #[test]
     fn every_secret_variable_is_in_the_manual() {
-        for name in super::super::secrets::ENVIRONMENT {
-            assert!(ENVIRONMENT.iter().any(|(term, _)| *term == name), "{name}");
+        use super::super::secrets;
+        let terms: Vec<&str> = ENVIRONMENT.iter().flat_map(|(term, _)| term.split(", ")).collect();
+        for name in secrets::ENVIRONMENT.into_iter().chain(secrets::TO_ENVIRONMENT) {
+            assert!(terms.contains(&name), "{name}");
         }
     }
 

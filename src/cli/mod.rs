@@ -4,11 +4,13 @@
 //! made from the same definitions (`man/`, checked by `tests/man.rs`). Standard output is data,
 //! standard error is talk. All errors pass through `error`, which decides hint and exit code.
 
+mod arenas;
 mod ask;
 mod cat;
 mod completions;
 mod context;
 mod diff;
+mod drill;
 mod error;
 mod exit;
 mod find;
@@ -21,19 +23,28 @@ mod ledger;
 mod log;
 mod ls;
 mod man;
+mod manager;
+mod manual_output;
+mod misplaced;
 mod mount;
 mod output;
 mod parity;
+mod places;
 mod priority;
 mod progress;
 mod protect;
 mod prune;
 mod repair;
+mod replicate;
+mod report;
 mod restore;
+mod run;
+mod schedule;
 mod secrets;
 mod signals;
 mod snapshots;
 mod stats;
+mod status;
 mod strategy;
 mod stream;
 mod style;
@@ -89,10 +100,16 @@ enum Command {
     Unprotect(protect::Unprotect),
     Verify(verify::Verify),
     Prune(prune::Prune),
+    Replicate(Box<replicate::Replicate>),
     Parity(parity::Parity),
     Ledger(ledger::Ledger),
     Repair(repair::Repair),
     Strategy(strategy::Strategy),
+    Drill(drill::Drill),
+    Run(run::Run),
+    Status(status::Status),
+    Report(report::Report),
+    Schedule(schedule::Schedule),
     Key(key::Key),
     Completions(completions::Completions),
     Man(man::Man),
@@ -102,6 +119,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(exit) = drill::inside::main(&args) {
+        return exit;
+    }
     if helper::is_call(&args) {
         return helper::exit(main_of_mount(&args));
     }
@@ -129,6 +149,7 @@ fn main_of_mount(args: &[OsString]) -> Exit {
 fn start(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     log::start(global.verbose, global.quiet);
+    arenas::share();
     let json = global.json;
     let mut cx = Context { global, out: Output::new(), interrupt: Interrupt::default() };
     let result = run(command, &mut cx).and_then(|exit| {
@@ -157,10 +178,16 @@ fn run(command: Command, cx: &mut Context) -> anyhow::Result<Exit> {
         Command::Prune(command) => command.run(cx),
         Command::Ledger(command) => command.run(cx),
         Command::Strategy(command) => command.run(cx),
+        Command::Drill(command) => command.run(cx),
+        Command::Run(command) => command.run(cx),
+        Command::Status(command) => command.run(cx),
+        Command::Report(command) => command.run(cx),
+        Command::Schedule(command) => command.run(cx),
         Command::Mount(command) => command.run(cx),
         Command::Umount(command) => command.run(cx),
         Command::Parity(command) => command.run(cx),
         Command::Repair(command) => command.run(cx),
+        Command::Replicate(command) => command.run(cx),
         Command::Key(command) => command.run(cx),
         Command::Completions(command) => command.run(cx),
         Command::Man(command) => command.run(cx),

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::format::limits::PARITY_PERMILLE_MAX;
-use crate::ops::parity;
+use crate::ops::parity::{self, ParityReport};
+use crate::repo::Repository;
 use crate::report::parity as report;
 
 use super::context::Context;
@@ -33,9 +34,13 @@ pub(crate) struct Parity {
     #[arg(long)]
     off: bool,
 
-    /// Build it for packs that have none, and anew where it is damaged
+    /// Build it for packs that have none, and anew where it is damaged or of a lower share
     #[arg(long, conflicts_with = "off")]
     build: bool,
+
+    /// Only tell what would be set and built
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 /// Thousandths of what is written as `5%` or `0.5%`.
@@ -55,9 +60,16 @@ pub(super) fn parse_share(text: &str) -> Result<u16, String> {
 
 impl Parity {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let repo = cx.repository()?;
+        let repo = cx.repository_for(self.dry_run)?;
         let set = if self.off { Some(0) } else { self.set };
-        if let Some(permille) = set.filter(|share| repo.parity_permille().ok() != Some(*share)) {
+        if self.dry_run {
+            return self.tell(cx, &repo, set);
+        }
+        let is_news = |share: &u16| {
+            repo.parity_permille().ok() != Some(*share)
+                || repo.damaged_settings().is_ok_and(|damaged| !damaged.is_empty())
+        };
+        if let Some(permille) = set.filter(is_news) {
             repo.set_parity(permille, &crate::fsutil::machine())?;
         }
         let done = if self.build {
@@ -68,12 +80,28 @@ impl Parity {
         } else {
             parity::status(&repo)?
         };
-        if !cx.global.json {
-            done.failed.iter().for_each(|line| talk_error(line));
-        }
-        cx.data(|| report::json(&done), || report::text(&done))?;
-        Ok(if done.failed.is_empty() { Exit::Done } else { Exit::Damage })
+        show(cx, &done, false)
     }
+
+    /// What it would be afterwards, as far as that can be told.
+    fn tell(&self, cx: &mut Context, repo: &Repository, set: Option<u16>) -> anyhow::Result<Exit> {
+        let now = parity::status(repo)?;
+        let permille = set.unwrap_or(now.permille);
+        let told = match self.build && permille > 0 {
+            true => parity::plan_build(repo, permille)?,
+            false => ParityReport { permille, ..now },
+        };
+        show(cx, &told, true)
+    }
+}
+
+fn show(cx: &mut Context, done: &ParityReport, dry_run: bool) -> anyhow::Result<Exit> {
+    if !cx.global.json {
+        done.failed.iter().for_each(|line| talk_error(line));
+    }
+    cx.data(|| report::json(done, dry_run), || report::text(done))?;
+    let is_sound = done.failed.is_empty() && done.settings_damaged.is_empty();
+    Ok(if is_sound { Exit::Done } else { Exit::Damage })
 }
 
 #[cfg(test)]

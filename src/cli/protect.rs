@@ -22,6 +22,10 @@ pub(crate) struct Protect {
     #[arg(value_name = "SNAP", required = true)]
     names: Vec<String>,
 
+    /// Only tell what would change
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
     #[command(flatten)]
     filter: FilterOptions,
 }
@@ -38,6 +42,10 @@ pub(crate) struct Unprotect {
     #[arg(value_name = "SNAP", required = true)]
     names: Vec<String>,
 
+    /// Only tell what would change
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
     #[command(flatten)]
     filter: FilterOptions,
 }
@@ -45,13 +53,13 @@ pub(crate) struct Unprotect {
 impl Protect {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let edit = TagEdit { protect: Some(true), ..TagEdit::default() };
-        change(cx, &self.names, self.filter, &edit)
+        change(cx, &self.names, self.filter, &edit, self.dry_run)
     }
 }
 
 impl Unprotect {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         let edit = TagEdit { protect: Some(false), ..TagEdit::default() };
-        change(cx, &self.names, self.filter, &edit)
+        change(cx, &self.names, self.filter, &edit, self.dry_run)
     }
 }

@@ -1,33 +1,44 @@
 //! `icecore prune`.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use crate::codec::Compression;
+use crate::format::SnapshotId;
 use crate::fsutil;
-use crate::ops::prune::{self, PruneOptions, PrunePlan};
-use crate::repo::{Repository, SESSION_TIMEOUT};
+use crate::ops::OpError;
+use crate::ops::prune::{self, OpenGeneration, PruneOptions, PrunePlan};
+use crate::ops::repair::packs::is_lossy;
+use crate::repo::{RepoError, Repository, SESSION_TIMEOUT};
 use crate::report::prune as report;
-use crate::units;
+use crate::storage::StorageError;
+use crate::units::{self, chain};
 
 use super::ask::confirm;
 use super::context::Context;
-use super::error::CliError;
+use super::error::{CliError, GIVE_UP};
 use super::exit::Exit;
 use super::priority::Priority;
 
 /// Give back the space of what no snapshot needs
 ///
-/// Deletes forgotten snapshots, packs that nothing needs, and what stopped ingests left; writes anew
-/// what is needed of packs that hold little. Others may ingest, mount and prune at the same time,
+/// Deletes forgotten snapshots, packs that nothing needs, and what stopped ingests left, packs and
+/// temporary files (these an hour after the grace or, while any session lives, after a day and an
+/// hour); writes anew what is needed of packs that hold little. Others may ingest, mount and prune at the same time,
 /// here and on other machines. What is deleted is first named as a candidate: ingests that begin
 /// then do without it, and those that run already are waited for. After the grace, which is for
 /// readers of forgotten snapshots, it is deleted: where the grace is longer than a minute, prune
-/// says when, and the next prune after that does it.
+/// says when, and the next prune after that does it, and plans anew. Until then a prune has nothing
+/// else to do. The default grace is shorter than a day, so that a prune a day frees something each
+/// time.
 ///
 /// Nothing is deleted where damage keeps anybody from knowing what is needed: see icecore-verify(1).
+/// Nor is it where a pack that no index segment lists holds what a snapshot needs: `icecore repair
+/// index` comes first. What a snapshot names as lost itself is passed over; while an ingest that stores
+/// it again is at work, its packs stay.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,7 +47,7 @@ Examples:
   icecore -r /backup prune --yes --grace 0        # nobody else uses the repository")]
 pub(crate) struct Prune {
     /// Show what would be done, and change nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
 
     /// Do not ask
@@ -54,7 +65,7 @@ pub(crate) struct Prune {
 
     /// How long readers may go on with what will be deleted, and an hour more since clocks may
     /// differ; 0 refuses while any session lives
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "18h", value_parser = units::parse_duration)]
     #[arg(allow_hyphen_values = true)]
     grace: Duration,
 
@@ -83,7 +94,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 impl Prune {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         self.priority.apply()?;
-        let repo = cx.repository()?;
+        let repo = cx.repository_for(self.dry_run)?;
         let options = PruneOptions {
             host: fsutil::machine(),
             max_unused: self.max_unused,
@@ -95,10 +106,13 @@ impl Prune {
         if self.grace.is_zero() && !self.dry_run {
             refuse_sessions(&prune::living_sessions(&repo, &options)?)?;
         }
+        if let Some(open) = prune::unfinished(&repo, &options)? {
+            return self.go_on(cx, &repo, &options, &open);
+        }
         let bar = cx.bar("marking");
         let planned = prune::plan(&repo, &options, cx.interrupt.flag());
         drop(bar);
-        let planned = planned?;
+        let planned = planned.map_err(|err| with_way_out(&repo, err))?;
         if self.dry_run {
             cx.report(
                 || json!({ "dry_run": true, "plan": report::plan_json(&planned) }),
@@ -106,23 +120,70 @@ impl Prune {
             )?;
             return Ok(Exit::Done);
         }
-        if !cx.global.json && !cx.global.quiet {
-            cx.out.report(&report::plan_text(&planned))?;
-        }
+        cx.show_plan(self.yes, || report::plan_text(&planned))?;
         if !planned.is_idle() {
-            confirm(&question(&planned), self.yes)?;
+            confirm(&question(&planned), self.yes, cx.global.json)?;
         }
         let plan_json = report::plan_json(&planned);
         let bar = cx.bar("pruning");
         let done = prune::run(&repo, planned, &options, &bar, cx.interrupt.flag());
         drop(bar);
-        let done = done?;
+        let done = done.map_err(|err| with_way_out(&repo, err))?;
         cx.report(
             || json!({ "dry_run": false, "plan": plan_json, "done": report::json(&done) }),
             || report::text(&done),
         )?;
         Ok(Exit::Done)
     }
+}
+
+impl Prune {
+    /// Nothing can be planned before that generation is gone.
+    fn go_on(
+        &self,
+        cx: &mut Context,
+        repo: &Repository,
+        options: &PruneOptions,
+        open: &OpenGeneration,
+    ) -> anyhow::Result<Exit> {
+        let plan = json!({ "open_generation": report::open_json(open) });
+        let words = report::open_text(open);
+        if self.dry_run {
+            cx.report(|| json!({ "dry_run": true, "plan": plan }), || words)?;
+            return Ok(Exit::Done);
+        }
+        cx.show_plan(self.yes, || words)?;
+        if !open.decided {
+            let question = format!("Decide generation {}?", open.number);
+            confirm(&question, self.yes, cx.global.json)?;
+        }
+        let bar = cx.bar("deciding");
+        let done = prune::go_on(repo, options, &bar, cx.interrupt.flag());
+        drop(bar);
+        let done = done.map_err(|err| with_way_out(repo, err))?;
+        cx.report(
+            || json!({ "dry_run": false, "plan": plan, "done": report::json(&done) }),
+            || report::text(&done),
+        )?;
+        Ok(Exit::Done)
+    }
+}
+
+/// What [`after_forget`] will do once these are forgotten, as JSON and in words.
+pub(crate) fn before_forget(
+    cx: &Context,
+    repo: &Repository,
+    forgetting: &HashSet<SnapshotId>,
+) -> anyhow::Result<(serde_json::Value, String)> {
+    let options = PruneOptions { host: fsutil::machine(), ..PruneOptions::default() };
+    if let Some(open) = prune::unfinished(repo, &options)? {
+        let plan = json!({ "plan": { "open_generation": report::open_json(&open) } });
+        return Ok((plan, report::open_text(&open)));
+    }
+    let _bar = cx.bar("marking");
+    let planned = prune::plan_without(repo, &options, forgetting, cx.interrupt.flag());
+    let planned = planned.map_err(|err| with_way_out(repo, err))?;
+    Ok((json!({ "plan": report::plan_json(&planned) }), report::plan_text(&planned)))
 }
 
 /// What `forget --prune` does when it has forgotten: a prune as without options. Returns what it
@@ -133,12 +194,59 @@ pub(crate) fn after_forget(
 ) -> anyhow::Result<(serde_json::Value, String)> {
     let options = PruneOptions { host: fsutil::machine(), ..PruneOptions::default() };
     let bar = cx.bar("pruning");
-    let planned = prune::plan(repo, &options, cx.interrupt.flag())?;
+    if let Some(open) = prune::unfinished(repo, &options)? {
+        let plan = json!({ "open_generation": report::open_json(&open) });
+        let done = prune::go_on(repo, &options, &bar, cx.interrupt.flag());
+        drop(bar);
+        let done = done.map_err(|err| with_way_out(repo, err))?;
+        let words = format!("{}{}", report::open_text(&open), report::text(&done));
+        return Ok((json!({ "plan": plan, "done": report::json(&done) }), words));
+    }
+    let planned = prune::plan(repo, &options, cx.interrupt.flag());
+    let planned = planned.map_err(|err| with_way_out(repo, err))?;
     let plan_json = report::plan_json(&planned);
     let done = prune::run(repo, planned, &options, &bar, cx.interrupt.flag());
     drop(bar);
-    let done = done?;
+    let done = done.map_err(|err| with_way_out(repo, err))?;
     Ok((json!({ "plan": plan_json, "done": report::json(&done) }), report::text(&done)))
+}
+
+/// What to do where there is no room to write anything anew, and where something is lost for good.
+fn with_way_out(repo: &Repository, err: OpError) -> anyhow::Error {
+    let has_lossy = || repo.snapshots().is_ok_and(|list| list.snapshots.iter().any(is_lossy));
+    match err {
+        OpError::Repo(RepoError::Unindexed { .. }) => err.into(),
+        OpError::Repo(ref lost) if lost.missing_chunk().is_some() && has_lossy() => {
+            CliError::damage(chain(&err)).hint(GIVE_UP).into()
+        }
+        OpError::Repo(RepoError::Storage(StorageError::Full { .. })) => {
+            CliError::failed(chain(&err)).hint(room_hint(repo)).into()
+        }
+        err => err.into(),
+    }
+}
+
+/// What can be done on a full disk.
+fn room_hint(repo: &Repository) -> String {
+    let mut hint = match prune::room_needed(repo) {
+        Ok(bytes) => format!(
+            "free {} on that disk, which `icecore prune --max-repack 0` needs to delete what nothing \
+             needs: it writes no content anew; --grace 0 does so at once, where nobody else uses it",
+            units::size(bytes)
+        ),
+        Err(_) => "free some space on that disk, and run it again".to_owned(),
+    };
+    let left = repo.storage().temporaries().unwrap_or_default();
+    if !left.is_empty() {
+        let bytes = left.iter().map(|file| file.len).sum();
+        hint += &format!(
+            "; {} with {} can be removed by hand where no icecore writes: find {} -name '.tmp-*'",
+            crate::report::text::count(left.len() as u64, "temporary file"),
+            units::size(bytes),
+            repo.location()
+        );
+    }
+    hint
 }
 
 fn question(plan: &PrunePlan) -> String {
@@ -148,7 +256,7 @@ fn question(plan: &PrunePlan) -> String {
     }
 }
 
-fn refuse_sessions(living: &[crate::format::SnapshotId]) -> Result<(), CliError> {
+fn refuse_sessions(living: &[SnapshotId]) -> Result<(), CliError> {
     let Some(first) = living.first() else { return Ok(()) };
     let err = CliError::in_use(format!(
         "{} live, {} among them: without grace there must be none",

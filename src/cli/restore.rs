@@ -12,6 +12,7 @@ use crate::report::restore as report;
 
 use super::context::Context;
 use super::exit::Exit;
+use super::misplaced;
 use super::snapshots::FilterOptions;
 
 /// Restore a snapshot, or a path of one, to a directory
@@ -65,8 +66,9 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let repo = cx.repository()?;
-        let resolved = path::resolve(&repo, self.at.as_bytes(), &self.filter.filter())?;
+        let repo = cx.repository_for(self.dry_run)?;
+        let resolved = path::resolve(&repo, self.at.as_bytes(), &self.filter.filter());
+        let resolved = resolved.map_err(|err| misplaced::explained(&repo, err.into()))?;
         let options = RestoreOptions {
             resolved,
             to: self.to,
@@ -75,12 +77,17 @@ impl Restore {
             delete: self.delete,
             threads: self.threads.map_or(0, usize::from),
             owner_names: self.owner_names,
+            any_owner: false,
+            sample: None,
         };
         let bar = cx.bar("restoring");
         let done = restore::run(&repo, options, &bar, cx.interrupt.flag());
         drop(bar);
         let done = done?;
         cx.report(|| report::json(&done), || report::text(&done))?;
+        if !cx.global.json {
+            misplaced::hint(&repo, done.missing);
+        }
         Ok(exit(&done))
     }
 }

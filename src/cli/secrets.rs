@@ -36,6 +36,13 @@ pub(crate) const ENVIRONMENT: [&str; 4] = [
     "ICECORE_KEY_FILE",
     "ICECORE_PASSPHRASE_COMMAND",
 ];
+/// The same of the repository that is copied to.
+pub(crate) const TO_ENVIRONMENT: [&str; 4] = [
+    "ICECORE_TO_PASSPHRASE",
+    "ICECORE_TO_PASSPHRASE_FILE",
+    "ICECORE_TO_KEY_FILE",
+    "ICECORE_TO_PASSPHRASE_COMMAND",
+];
 /// The environment variable of a new passphrase.
 pub(crate) const NEW_PASSPHRASE: &str = "ICECORE_NEW_PASSPHRASE";
 
@@ -68,11 +75,7 @@ pub(crate) fn existing(options: &SecretOptions, location: &str) -> anyhow::Resul
     if let Some(secret) = stated(options)? {
         return Ok(Some(secret));
     }
-    if !can_ask() {
-        return Ok(None);
-    }
-    let passphrase = ask(&format!("passphrase of {location}: "))?;
-    Ok(Some(checked_passphrase(passphrase, "the passphrase")?))
+    asked(location)
 }
 
 /// The secret of a new repository.
@@ -140,11 +143,38 @@ pub(crate) fn stated(options: &SecretOptions) -> anyhow::Result<Option<Secret>> 
     stated_for(options, Use::Open)
 }
 
+/// The secret of the repository that is copied to, where it has one of its own.
+pub(crate) fn stated_to(options: &SecretOptions) -> anyhow::Result<Option<Secret>> {
+    match flagged(options, Use::Open)? {
+        None => in_environment(TO_ENVIRONMENT, Use::Open),
+        secret => Ok(secret),
+    }
+}
+
+/// The passphrase of a repository, asked for on the terminal; `None` where nobody is to be asked.
+pub(crate) fn asked(location: &str) -> anyhow::Result<Option<Secret>> {
+    if !can_ask() {
+        return Ok(None);
+    }
+    let passphrase = ask(&format!("passphrase of {location}: "))?;
+    Ok(Some(checked_passphrase(passphrase, "the passphrase")?))
+}
+
 fn stated_for(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secret>> {
     if options.given() > 1 {
         let what = "give one of --key-file, --passphrase-file and --passphrase-command";
         return Err(CliError::usage(what).into());
     }
+    if let Some(secret) = flagged(options, usage)? {
+        return Ok(Some(secret));
+    }
+    match in_environment(ENVIRONMENT, usage)? {
+        None => credential(usage),
+        secret => Ok(secret),
+    }
+}
+
+fn flagged(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secret>> {
     if let Some(path) = &options.key_file {
         return read_key_file(path, usage).map(Some);
     }
@@ -154,15 +184,21 @@ fn stated_for(options: &SecretOptions, usage: Use) -> anyhow::Result<Option<Secr
     if let Some(command) = &options.passphrase_command {
         return run(command.as_ref()).map(Some);
     }
-    let Some((name, value)) =
-        ENVIRONMENT.iter().find_map(|&name| Some((name, std::env::var_os(name)?)))
-    else {
-        return credential(usage);
-    };
-    let secret = match name {
-        "ICECORE_PASSPHRASE" => checked_passphrase(value.into_vec(), name),
-        "ICECORE_PASSPHRASE_FILE" => read_passphrase_file(&PathBuf::from(value)),
-        "ICECORE_KEY_FILE" => read_key_file(&PathBuf::from(value), usage),
+    Ok(None)
+}
+
+/// The secret that the first of these variables that is set holds or names: a passphrase, its file,
+/// a key file, a command.
+fn in_environment(names: [&str; 4], usage: Use) -> anyhow::Result<Option<Secret>> {
+    let set = names
+        .into_iter()
+        .enumerate()
+        .find_map(|(at, name)| Some((at, name, std::env::var_os(name)?)));
+    let Some((at, name, value)) = set else { return Ok(None) };
+    let secret = match at {
+        0 => checked_passphrase(value.into_vec(), name),
+        1 => read_passphrase_file(&PathBuf::from(value)),
+        2 => read_key_file(&PathBuf::from(value), usage),
         _ => run(&value),
     };
     secret.map(Some)

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::format::Snapshot;
 use crate::repo::{Repository, SnapshotFilter, SnapshotList};
-use crate::report::{json as as_json, text};
+use crate::report::{captures, json as as_json, text};
 use crate::units;
 
 use super::context::Context;
@@ -21,7 +21,7 @@ use super::exit::Exit;
 /// (the one before) and so on, or by a time: 2026-11-22 means the newest of that day.
 ///
 /// An asterisk marks a partial snapshot: something at its sources could not be read; --json lists
-/// what. A P marks a protected one. What was forgotten is left out, and shown by --forgotten until
+/// what. A P marks a protected one. A copy shows the id that it has in the first repository. What was forgotten is left out, and shown by --forgotten until
 /// a prune removes it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -120,6 +120,9 @@ fn list_json(list: &SnapshotList) -> serde_json::Value {
     })
 }
 
+/// The column of what copies were made of, which only a replica has.
+const ORIGIN: usize = 7;
+
 fn list_text(list: &SnapshotList) -> String {
     let row = |snapshot: &Snapshot| {
         let totals = snapshot.totals();
@@ -132,11 +135,16 @@ fn list_text(list: &SnapshotList) -> String {
             units::size(totals.size),
             marks(snapshot.is_partial(), list.protected.contains(&snapshot.id)).into(),
             text::escaped(snapshot.tags.join(",").as_bytes()).into_owned(),
-            paths.collect::<Vec<_>>().join(" "),
+            snapshot.origin.map_or_else(String::new, |origin| origin.snapshot.short()),
+            paths.chain(captured(snapshot)).collect::<Vec<_>>().join(" "),
         ]
     };
-    let header = ["id", "time", "host", "files", "size", "", "tags", "sources"];
-    let rows: Vec<_> = list.snapshots.iter().map(row).collect();
+    let mut header = vec!["id", "time", "host", "files", "size", "", "tags", "copy of", "sources"];
+    let mut rows: Vec<_> = list.snapshots.iter().map(row).collect();
+    if list.snapshots.iter().all(|snapshot| snapshot.origin.is_none()) {
+        header.remove(ORIGIN);
+        rows.iter_mut().for_each(|row| drop(row.remove(ORIGIN)));
+    }
     match rows.len() {
         0 => "no snapshots\n".into(),
         count => {
@@ -144,6 +152,14 @@ fn list_text(list: &SnapshotList) -> String {
             format!("{}{count}\n", text::table(&header, &[3, 4], rows))
         }
     }
+}
+
+/// How its sources were captured, and how far apart, where there is something to tell.
+fn captured(snapshot: &Snapshot) -> Option<String> {
+    let methods = captures::methods(&snapshot.captures);
+    let skew = captures::skew(&snapshot.captures);
+    let skew = skew.map_or(String::new(), |skew| format!("; skew {}", text::duration(skew)));
+    (!methods.is_empty()).then(|| format!("({methods}{skew})"))
 }
 
 /// What is special about a snapshot, in a column of its own.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::format::{Body, Snapshot, SnapshotId, Totals};
 use crate::ops::path::{self, Resolved};
-use crate::ops::stats::{self, Alone, ClassCounter, ClassSums, StatsReport, Sum};
+use crate::ops::stats::{self, Alone, ClassCounter, ClassSums, Held, StatsReport, Sum};
 use crate::repo::{RepoError, Repository, SnapshotFilter};
 use crate::report::verify::coverage;
 use crate::report::{json as as_json, text};
@@ -24,14 +24,16 @@ use super::snapshots::FilterOptions;
 /// Tell what the repository, or one snapshot, holds and costs
 ///
 /// Of the repository: all snapshots together, the distinct chunks they are made of, what those take
-/// as stored, and how much of that was verified lately. Of a snapshot or a path in one: what it
+/// as stored, and how much of that was verified lately; and temporary files that writers left which
+/// were stopped, or are writing, where there are any: `icecore prune` deletes old ones. Of a snapshot or a path in one: what it
 /// holds, and what the snapshot added. Files are also summed up by how they were cut into chunks:
 /// inline (too small for any), default and large (by content), database (at pages), tensor (at
 /// tensors).
 ///
 /// A whole snapshot is also told what it alone holds: what would be free once it was forgotten and
 /// pruned, and no other. For that the directories of all snapshots are read. --snapshots gives one
-/// line for each snapshot: how the repository grew.
+/// line for each snapshot, and so how the repository grew: its size, how much of it was new to its
+/// ingest, what is stored of it that none before it has, the sum of that, and what it alone holds.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -76,8 +78,8 @@ impl Stats {
         let names = self.at.iter().map(|name| path::resolve(repo, name.as_bytes(), filter));
         let all: Vec<_> = names.collect::<Result<_, _>>()?;
         let wants_alone = all.iter().any(|at| at.path == b"/");
-        let (alone, mut damaged) = match wants_alone {
-            true => alone_by_id(cx, repo)?,
+        let (held, mut damaged) = match wants_alone {
+            true => held_by_id(cx, repo)?,
             false => Default::default(),
         };
         for (number, at) in all.iter().enumerate() {
@@ -85,7 +87,8 @@ impl Stats {
             let mut counter = ClassCounter::new(repo, cx.interrupt.flag());
             let classes = counter.count(&at.node)?;
             damaged.extend(counter.into_damaged());
-            let alone = alone.get(&at.snapshot.id).filter(|_| at.path == b"/");
+            let held = held.get(&at.snapshot.id).filter(|_| at.path == b"/");
+            let alone = held.map(|held| &held.alone);
             let gap = if number > 0 { "\n" } else { "" };
             cx.data(
                 || snapshot_json(at, &totals, &classes, alone),
@@ -97,32 +100,34 @@ impl Stats {
     }
 }
 
-/// What each snapshot alone holds.
-type ById = HashMap<SnapshotId, Alone>;
+/// What each snapshot holds, and no other.
+type ById = HashMap<SnapshotId, Held>;
 
-fn alone_by_id(cx: &Context, repo: &Repository) -> anyhow::Result<(ById, Vec<RepoError>)> {
+fn held_by_id(cx: &Context, repo: &Repository) -> anyhow::Result<(ById, Vec<RepoError>)> {
     let list = repo.snapshots()?;
-    let (alone, mut damaged) = stats::alone(repo, &list.snapshots, cx.interrupt.flag())?;
+    let (held, mut damaged) = stats::held(repo, &list.snapshots, cx.interrupt.flag())?;
     let ids = list.snapshots.iter().map(|snapshot| snapshot.id);
     damaged.extend(list.damaged);
-    Ok((ids.zip(alone).collect(), damaged))
+    Ok((ids.zip(held).collect(), damaged))
 }
 
 fn growth(cx: &mut Context, repo: &Repository, filter: &SnapshotFilter) -> anyhow::Result<Exit> {
-    let (alone, damaged) = alone_by_id(cx, repo)?;
+    let (held, damaged) = held_by_id(cx, repo)?;
     let mut snapshots = repo.snapshots()?.snapshots;
     snapshots.retain(|snapshot| filter.fits(snapshot));
     damaged.iter().for_each(show_damage);
     let lines: Vec<_> = snapshots
         .iter()
-        .map(|snapshot| (snapshot, alone.get(&snapshot.id).copied().unwrap_or_default()))
+        .map(|snapshot| (snapshot, held.get(&snapshot.id).copied().unwrap_or_default()))
         .collect();
     cx.data(|| growth_json(&lines), || growth_text(&lines))?;
     Ok(if damaged.is_empty() { Exit::Done } else { Exit::Damage })
 }
 
-fn growth_json(lines: &[(&Snapshot, Alone)]) -> serde_json::Value {
-    let line = |(snapshot, alone): &(&Snapshot, Alone)| {
+fn growth_json(lines: &[(&Snapshot, Held)]) -> serde_json::Value {
+    let mut stored = 0;
+    let line = |(snapshot, held): &(&Snapshot, Held)| {
+        stored += held.first_stored;
         json!({
             "id": snapshot.id,
             "time": as_json::time(snapshot.time),
@@ -133,28 +138,30 @@ fn growth_json(lines: &[(&Snapshot, Alone)]) -> serde_json::Value {
                 "plain": snapshot.added.plain,
                 "stored": snapshot.added.stored,
             },
-            "alone": alone_json(alone),
+            "alone": alone_json(&held.alone),
+            "stored": held.first_stored,
+            "sum": stored,
         })
     };
     json!({ "snapshots": lines.iter().map(line).collect::<Vec<_>>() })
 }
 
-fn growth_text(lines: &[(&Snapshot, Alone)]) -> String {
+fn growth_text(lines: &[(&Snapshot, Held)]) -> String {
     let mut stored = 0;
-    let row = |(snapshot, alone): &(&Snapshot, Alone)| {
-        stored += snapshot.added.stored;
+    let row = |(snapshot, held): &(&Snapshot, Held)| {
+        stored += held.first_stored;
         vec![
             snapshot.id.short(),
             units::local_time(snapshot.time),
             units::size(snapshot.totals().size),
             units::size(snapshot.added.plain),
-            units::size(snapshot.added.stored),
+            units::size(held.first_stored),
             units::size(stored),
-            units::size(alone.stored),
+            units::size(held.alone.stored),
         ]
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    let header = ["id", "time", "size", "new", "stored as", "sum", "alone"];
+    let header = ["id", "time", "size", "new", "grew by", "sum", "alone"];
     let count = text::count(rows.len() as u64, "snapshot");
     format!("{}{count}\n", text::table(&header, &[2, 3, 4, 5, 6], rows))
 }
@@ -280,6 +287,7 @@ fn repository_json(report: &StatsReport) -> serde_json::Value {
         "meta_packs": sum_json(report.meta_packs),
         "segments": sum_json(report.segments),
         "stored": sum_json(report.stored),
+        "temporaries": sum_json(report.temporaries),
         "coverage": report.coverage,
         "damaged": report.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
@@ -319,6 +327,13 @@ fn repository_text(report: &StatsReport) -> String {
                 text::count(report.stored.count, "object")
             ),
         ),
+        (
+            "temporary",
+            match report.temporaries.count {
+                0 => String::new(),
+                _ => format!("{}, beside the objects", sum(report.temporaries, "file")),
+            },
+        ),
         ("verified", coverage(&report.coverage)),
         (
             "by deduplication",
@@ -329,6 +344,10 @@ fn repository_text(report: &StatsReport) -> String {
             times(distinct, report.data_packs.bytes + report.meta_packs.bytes)
                 .trim_start_matches(", ")
                 .into(),
+        ),
+        (
+            "all in all",
+            times(report.totals.data, report.stored.bytes).trim_start_matches(", ").into(),
         ),
     ]);
     text::facts(&facts)

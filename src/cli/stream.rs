@@ -46,7 +46,7 @@ impl<R: Read + AsFd> Read for Piped<R> {
 }
 
 /// Standard input under this name.
-pub(crate) fn of_stdin(name: OsString, interrupt: &Interrupt) -> Stream {
+pub(crate) fn of_stdin(name: OsString, interrupt: &Interrupt) -> Stream<'static> {
     // Not through the buffer of `Stdin`, of which poll knows nothing.
     let reader: Box<dyn Read + Send> = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(fd) => Box::new(Piped { reader: std::fs::File::from(fd), interrupt: interrupt.clone() }),
@@ -61,7 +61,7 @@ pub(crate) fn of_command(
     program: &[OsString],
     dry_run: bool,
     interrupt: &Interrupt,
-) -> anyhow::Result<Stream> {
+) -> anyhow::Result<Stream<'static>> {
     let name = name.into_vec();
     let Some((first, arguments)) = program.split_first() else {
         return Err(CliError::usage("--command needs a command after --").into());

@@ -1,6 +1,7 @@
 //! `icecore tag`.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::ops::tag::{self, TagEdit};
 use crate::report::forget as report;
@@ -30,12 +31,16 @@ pub(crate) struct Tag {
     add: Vec<String>,
 
     /// Remove this tag
-    #[arg(long, value_name = "TAG", value_parser = word)]
+    #[arg(long, value_name = "TAG", value_parser = NonEmptyStringValueParser::new())]
     remove: Vec<String>,
 
     /// Have this tag and no other than those of further --set and --add; "" for none
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = word_or_none)]
     set: Vec<String>,
+
+    /// Only tell what the tags would be
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 
     #[command(flatten)]
     filter: FilterOptions,
@@ -46,23 +51,39 @@ impl Tag {
         let set = (!self.set.is_empty())
             .then(|| self.set.into_iter().filter(|tag| !tag.is_empty()).collect());
         let edit = TagEdit { set, add: self.add, remove: self.remove, protect: None };
-        change(cx, &self.names, self.filter, &edit)
+        change(cx, &self.names, self.filter, &edit, self.dry_run)
     }
 }
 
-/// Changes the snapshots of these names, and shows them.
+/// Changes the snapshots of these names, and shows them; or shows what would become of them.
 pub(super) fn change(
     cx: &mut Context,
     names: &[String],
     filter: FilterOptions,
     edit: &TagEdit,
+    dry_run: bool,
 ) -> anyhow::Result<Exit> {
     let repo = cx.repository()?;
-    let tagged = tag::run(&repo, names, &filter.filter(), edit, &marker())?;
-    cx.report(|| report::tagged_json(&tagged), || report::tagged_text(&tagged))?;
+    let filter = filter.filter();
+    let tagged = match dry_run {
+        true => tag::plan(&repo, names, &filter, edit)?,
+        false => tag::run(&repo, names, &filter, edit, &marker())?,
+    };
+    cx.report(|| report::tagged_json(&tagged, dry_run), || report::tagged_text(&tagged))?;
     Ok(Exit::Done)
 }
 
-fn word(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("a tag has at least one letter".into()) } else { Ok(text.into()) }
+/// A tag that rules and filters can name: commas part those of --keep-tag.
+pub(super) fn word(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a tag has at least one letter".into()),
+        _ if text.contains(',') => {
+            Err("a tag has no comma: give the option once for each tag".into())
+        }
+        _ => Ok(text.into()),
+    }
+}
+
+fn word_or_none(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { word(text) }
 }

@@ -12,7 +12,7 @@ use crate::report::verify as report;
 use crate::units::{chain, parse_age};
 
 use super::context::Context;
-use super::error::{MEND, talk_error};
+use super::error::{GIVE_UP, INDEX, MEND, RECORDS, RECORDS_HINT, talk_error};
 use super::exit::Exit;
 use super::global::rate;
 use super::progress::talk;
@@ -22,15 +22,20 @@ use super::progress::talk;
 /// Checks the structure: every object decodes, every page of every snapshot is there, every chunk
 /// has a place. With --read-data every stored byte is read and compared with its checksum as well.
 /// No damage hides another: all that is wrong is listed, by object, and what it costs by snapshot
-/// and path. Exit code 4 where anything is.
+/// and path. Exit code 4 where anything is, but for what `icecore repair packs` could not bring back
+/// and has named in a successor of the snapshot: that is told, and no news. Forgotten snapshots are
+/// not checked; the packs that hold them are.
+///
+/// Where an index segment is lost, what it knew lies in packs that no other lists, and is told as
+/// lost with the hint that `icecore repair index` finds it again.
 ///
 /// A damaged pack that has parity is healed, written anew and told; where that mends all, the exit
 /// code is 0.
 ///
 /// A large repository is read bit by bit: --sample reads a random part of it, --older-than what was
 /// not read for a while, --max-duration as much as there is time for. Packs that wait longest come
-/// first, so that such runs get round to all of them. Each of these reads data, of what all of them
-/// leave; the structure is checked in any case, and is no part of the time. What was read and found
+/// first, so that such runs get round to all of them. Each of these, and --max-rate, reads data, of
+/// what all of them leave; the structure is checked in any case, and is no part of the time. What was read and found
 /// whole is recorded in the repository's ledger, also by a run that was interrupted; `icecore
 /// ledger` shows it, and `icecore stats` how much of what is stored was verified lately. Where the
 /// repository is read-only nothing is recorded, which a notice says.
@@ -106,12 +111,7 @@ impl Verify {
         result?;
         if !cx.global.json {
             report::damage(&done).iter().for_each(|line| talk_error(line));
-            if done.damaged_packs {
-                talk(&format!("  hint: {MEND}"));
-            }
-            if done.damaged.iter().any(|damaged| damaged.object.starts_with("index/")) {
-                talk("  hint: `icecore repair index` builds the index anew from the packs");
-            }
+            hints(&done).for_each(|hint| talk(&format!("  hint: {hint}")));
         }
         cx.report(|| report::json(&done), || report::text(&done))?;
         Ok(if done.is_clean() { Exit::Done } else { Exit::Damage })
@@ -123,7 +123,8 @@ impl Verify {
             None => None,
         };
         Ok(VerifyOptions {
-            read_data: self.read_data,
+            // Who says how fast wants it read.
+            read_data: self.read_data || (self.max_rate.is_some() && !self.structure),
             sample,
             older_than: self.older_than,
             max_duration: self.max_duration,
@@ -133,11 +134,43 @@ impl Verify {
     }
 }
 
+/// The way out where only room was missing.
+const FREE: &str = "free some space on that disk and run it again: parity gives back what is damaged, \
+                    and there was no room to write it";
+
+/// What can be done about damage, each way once.
+fn hints(done: &VerifyReport) -> impl Iterator<Item = &'static str> {
+    let is_in = |folders: &[&str]| {
+        done.damaged.iter().any(|damaged| {
+            let folder = damaged.object.split_once('/').map(|(folder, _)| folder);
+            folder.is_some_and(|folder| folders.contains(&folder))
+        })
+    };
+    let is_healed = |object: &str| done.healed.iter().any(|it| object.starts_with(&it.object));
+    let waits_for_room = done.lacked_room
+        && done.damaged.iter().all(|it| is_healed(&it.object))
+        && done.damaged.len() as u64 == done.damaged_count;
+    let ways = [
+        (done.lacked_room, FREE),
+        (
+            (done.damaged_packs && !waits_for_room)
+                || (done.lacks_chunks && done.misplaced_chunks == 0),
+            MEND,
+        ),
+        (is_in(&["index"]) || done.misplaced_chunks > 0, INDEX),
+        (done.succeeded_snapshots > 0 && done.misplaced_chunks == 0, GIVE_UP),
+        (is_in(&RECORDS), RECORDS_HINT),
+        (is_in(&["parity"]), "`icecore parity --build` makes parity anew where it is damaged"),
+        (is_in(&["keys"]), "`icecore key add` a new key, and `icecore key remove` the damaged one"),
+    ];
+    ways.into_iter().filter(|(is_so, _)| *is_so).map(|(_, hint)| hint)
+}
+
 fn new_seed() -> anyhow::Result<u64> {
     Ok(u64::from_le_bytes(random()?))
 }
 
-fn record(repo: &Repository, done: &mut VerifyReport) {
+pub(crate) fn record(repo: &Repository, done: &mut VerifyReport) {
     let program = concat!("icecore ", env!("CARGO_PKG_VERSION"));
     if let Err(err) =
         verify::record(repo, done, crate::clock::now(), &crate::fsutil::machine(), program)
@@ -157,6 +190,22 @@ fn parse_share(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_lacks_room_is_healed_by_another_run() {
+        let pack = |id: &str| verify::Damaged { object: format!("data/{id}"), what: "bad".into() };
+        let healed = verify::Healed { object: "data/aa".into(), stored: false };
+        let mut done = VerifyReport::default();
+        (done.damaged_count, done.damaged_packs) = (1, true);
+        done.damaged = vec![pack("aa, block at 100")];
+        done.healed = vec![healed];
+        assert_eq!(hints(&done).collect::<Vec<_>>(), [MEND]);
+        done.lacked_room = true;
+        assert_eq!(hints(&done).collect::<Vec<_>>(), [FREE]);
+        done.damaged.push(pack("bb"));
+        done.damaged_count = 2;
+        assert_eq!(hints(&done).collect::<Vec<_>>(), [FREE, MEND]);
+    }
 
     #[test]
     fn shares_are_percent() {

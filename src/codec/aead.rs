@@ -103,6 +103,12 @@ impl MasterKey {
         super::random().map(Self::new)
     }
 
+    /// Its bytes, for another process of ours.
+    #[must_use]
+    pub fn expose(&self) -> Zeroizing<[u8; 32]> {
+        self.0.clone()
+    }
+
     /// The key for one use.
     #[must_use]
     pub fn derive(&self, key: SubKey) -> [u8; 32] {

@@ -188,7 +188,10 @@ impl<R: Read> ReadChunks<R> {
     }
 
     fn grow(&mut self, len: usize) {
-        if self.buffer.len() < len {
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel as it is touched: short files never touch the most of it.
+            self.buffer = vec![0; len.max(self.usual)];
+        } else if self.buffer.len() < len {
             self.buffer.resize(len, 0);
         }
     }
@@ -375,8 +378,10 @@ mod tests {
     fn a_peek_takes_nothing_away_and_its_buffer_is_not_kept() {
         let content = noise(20 << 20);
         let mut chunks = ReadChunks::new(content.as_slice());
-        assert!(chunks.peek(70_000).unwrap() == &content[..70_000]);
-        assert!(chunks.peek(15 << 20).unwrap() == &content[..15 << 20]);
+        for len in [70_000, 15 << 20] {
+            let seen = chunks.peek(len).unwrap();
+            assert!(seen.len() >= len && content.starts_with(seen));
+        }
         let cutter = Cutter::Fixed(1 << 20);
         for part in content.chunks(1 << 20) {
             assert!(chunks.next_chunk(&cutter).unwrap() == Some(part));

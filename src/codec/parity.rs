@@ -76,7 +76,7 @@ fn shard_len(pack_len: usize) -> usize {
 pub fn protect(of: ParityOf, stored: &[u8], permille: u16) -> Result<Vec<u8>, ParityError> {
     let shard_len = shard_len(stored.len());
     let originals = stored.len().div_ceil(shard_len);
-    let recoveries = (originals * usize::from(permille)).div_ceil(1000).clamp(1, originals);
+    let recoveries = recoveries(originals, permille);
     let mut encoder = ReedSolomonEncoder::new(originals, recoveries, shard_len)?;
     let mut sums: Vec<[u8; SUM_LEN]> = Vec::with_capacity(originals + recoveries);
     for shard in shards(stored, shard_len) {
@@ -99,6 +99,17 @@ pub fn protect(of: ParityOf, stored: &[u8], permille: u16) -> Result<Vec<u8>, Pa
         pack: of.pack,
     };
     Ok(head.encode(&sums, &recovery))
+}
+
+fn recoveries(originals: usize, permille: u16) -> usize {
+    (originals * usize::from(permille)).div_ceil(1000).clamp(1, originals.max(1))
+}
+
+/// Whether a parity object makes up for less than one that [`protect`] would make now.
+#[must_use]
+pub fn is_less_than(head: &ParityHead, permille: u16) -> bool {
+    let originals = head.originals as usize;
+    (head.recoveries as usize) < recoveries(originals, permille)
 }
 
 /// All shards of a pack, the last one filled up.

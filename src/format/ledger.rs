@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::{Drilled, Ran, Replicated};
 use super::marks::of_repository;
 use super::{Malformed, ObjectKey, PackId, RecordId, RepositoryId, Time, limits, wire};
 
@@ -73,6 +74,12 @@ pub struct LedgerRecord {
 pub enum LedgerEvent {
     /// Stored objects were checked.
     Verified(Verified),
+    /// Snapshots were copied into this repository.
+    Replicated(Replicated),
+    /// A trial restore out of this repository.
+    Drilled(Box<Drilled>),
+    /// A part of a run of the strategy.
+    Ran(Ran),
 }
 
 /// The result of a verification.
@@ -131,19 +138,34 @@ impl LedgerRecord {
         if (record.secs(), record.id) != (secs, id) {
             return Err(Malformed::at(0, format!("it states the name {}", record.object())));
         }
-        let LedgerEvent::Verified(verified) = &record.event;
-        if record.previous.len() > limits::LEDGER_PREVIOUS_MAX
-            || verified.packs.len() > limits::LEDGER_PACKS_MAX
-            || verified.damaged.len() > limits::LEDGER_DAMAGED_MAX
-            || verified.damaged.len() as u64 > verified.damaged_count
+        if record.previous.len() > limits::LEDGER_PREVIOUS_MAX {
+            return Err(Malformed::at(0, "it follows more records than it may"));
+        }
+        if !record.previous.is_sorted_by(|a, b| a < b) {
+            return Err(Malformed::at(0, "the records it follows are not in order"));
+        }
+        match &record.event {
+            LedgerEvent::Verified(verified) => verified.check()?,
+            LedgerEvent::Replicated(replicated) => replicated.check()?,
+            LedgerEvent::Drilled(drilled) => drilled.check()?,
+            LedgerEvent::Ran(ran) => ran.check()?,
+        }
+        Ok(record)
+    }
+}
+
+impl Verified {
+    fn check(&self) -> Result<(), Malformed> {
+        if self.packs.len() > limits::LEDGER_PACKS_MAX
+            || self.damaged.len() > limits::LEDGER_DAMAGED_MAX
+            || self.damaged.len() as u64 > self.damaged_count
         {
             return Err(Malformed::at(0, "it lists more than a record may"));
         }
-        if !record.previous.is_sorted_by(|a, b| a < b) || !verified.packs.is_sorted_by(|a, b| a < b)
-        {
-            return Err(Malformed::at(0, "its lists are not in order"));
+        match self.packs.is_sorted_by(|a, b| a < b) {
+            true => Ok(()),
+            false => Err(Malformed::at(0, "its packs are not in order")),
         }
-        Ok(record)
     }
 }
 
@@ -175,7 +197,7 @@ mod tests {
 
     fn changed(change: impl Fn(&mut LedgerRecord, &mut Verified)) -> bool {
         let mut record = record();
-        let LedgerEvent::Verified(mut verified) = record.event.clone();
+        let LedgerEvent::Verified(mut verified) = record.event.clone() else { unreachable!() };
         change(&mut record, &mut verified);
         record.event = LedgerEvent::Verified(verified);
         LedgerRecord::decode(&record.encode(), HERE, 1_795_000_000, ID).is_ok()

@@ -91,10 +91,17 @@ pub const LEDGER_RECORD_MAX: usize = 16 << 20;
 pub const LEDGER_PACKS_MAX: usize = 1 << 20;
 /// Most damaged objects that one record of the ledger names.
 pub const LEDGER_DAMAGED_MAX: usize = 1000;
+/// Most entries of each list of a copy's or drill's record.
+pub const LEDGER_LIST_MAX: usize = 10_000;
 /// Most records that one record of the ledger follows.
 pub const LEDGER_PREVIOUS_MAX: usize = 64;
 /// Most source troubles listed in a snapshot; the count goes on.
 pub const TROUBLES_MAX: usize = 1000;
+
+/// Most captures that a snapshot tells of.
+pub const CAPTURES_MAX: usize = 1000;
+/// Most facts of one capture.
+pub const CAPTURE_FACTS_MAX: usize = 1000;
 
 /// Argon2id memory cap when a slot is read, in KiB: a hostile slot may not ask for more.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod config;
+mod event;
 mod extents;
 pub mod frame;
 mod gc;
@@ -25,6 +26,10 @@ mod tree;
 pub(crate) mod wire;
 
 pub use config::{Chunking, Config, StoredConfig};
+pub use event::{
+    COMPONENT, DrillCheck, DrillPhase, DrillResult, Drilled, DrilledComponent, Ran, Replicated,
+    ReplicatedSnapshot, SAMPLE,
+};
 pub use extents::{Extent, ExtentPage, cut_after as extent_cut_after};
 pub use frame::{FrameKind, Seal};
 pub use gc::{Generation, NamedPack};
@@ -37,7 +42,7 @@ pub use object::{
     ChunkEntry, Contents, Folder, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackKind, checksum16,
 };
 pub use settings::Settings;
-pub use snapshot::{Added, Commit, Snapshot, Source, Trouble};
+pub use snapshot::{Added, Capture, Commit, Origin, Snapshot, Source, Trouble};
 pub use tree::{
     Body, ChunkClass, Content, File, HardLink, Kind, Leaf, Node, Owner, PageRef, Time, Totals,
     TreePage, Xattr, cut_after as tree_cut_after,

@@ -14,6 +14,7 @@
 //! would.
 
 mod direct;
+mod watch;
 
 use std::{
     fmt,
@@ -28,6 +29,8 @@ use rustix::{
     io::Errno,
     process::{Resource, Rlimit},
 };
+
+pub use watch::FolderWatch;
 
 const TEMPORARY_PREFIX: &str = ".tmp-";
 const TEMPORARY_DIGITS: usize = 16;
@@ -99,6 +102,12 @@ impl WriteFailure {
         let kind = self.source.kind();
         self.step == WriteStep::Create
             && matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Whether somebody deleted the temporary file before it had its name.
+    #[must_use]
+    pub fn is_temporary_gone(&self) -> bool {
+        self.step == WriteStep::Rename && self.source.kind() == io::ErrorKind::NotFound
     }
 
     /// Whether the folder itself is missing.
@@ -232,6 +241,16 @@ fn temporary_name() -> io::Result<String> {
     Ok(format!("{TEMPORARY_PREFIX}{}", hex::encode(random)))
 }
 
+/// The clock of a folder's file system, in seconds since 1970: that of the server, where there is one.
+/// Makes an empty temporary file, and removes it.
+pub fn clock_of(dir: &Path) -> io::Result<u64> {
+    let path = dir.join(temporary_name()?);
+    let file = File::options().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+    let written = file.metadata().map(|meta| meta.mtime());
+    fs::remove_file(&path)?;
+    u64::try_from(written?).map_err(io::Error::other)
+}
+
 /// Whether a file of this name is one of [`write_new_durable`]'s temporary files.
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
@@ -290,6 +309,24 @@ pub fn machine() -> String {
         "" => "localhost".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// Whether a process of that id runs on this machine. One that was killed and that nobody has waited
+/// for does not, and neither does a thread that got its number since. Where that cannot be told, it
+/// does.
+#[must_use]
+pub fn lives(pid: u32) -> bool {
+    let Some(id) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return true;
+    };
+    if matches!(rustix::process::test_kill_process(id), Err(Errno::SRCH)) {
+        return false;
+    }
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let is_dead = field("State:").is_some_and(|state| state.starts_with(['Z', 'X']));
+    let is_thread = field("Tgid:").is_some_and(|group| group != pid.to_string());
+    !is_dead && !is_thread
 }
 
 /// Raises the soft limit of open files to the hard one: a mount holds many packs open.

@@ -39,7 +39,7 @@ const BACKGROUND: u16 = 64;
 const BLOCK_SIZE: u32 = 4096;
 
 /// What makes it fast and faithful, each used where the kernel has it.
-const CAPABILITIES: [InitFlags; 11] = [
+const CAPABILITIES: [InitFlags; 10] = [
     InitFlags::FUSE_NO_OPEN_SUPPORT,
     InitFlags::FUSE_NO_OPENDIR_SUPPORT,
     // Always, not as the kernel guesses: it guesses wrong for `find` with tests.
@@ -49,7 +49,6 @@ const CAPABILITIES: [InitFlags; 11] = [
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_MAX_PAGES,
-    InitFlags::FUSE_EXPORT_SUPPORT,
     // The kernel reads ACLs from the attributes and enforces them.
     InitFlags::FUSE_POSIX_ACL,
     // Cached listings of the directories above the snapshots are dropped when their mtime moves.
@@ -63,6 +62,7 @@ pub(super) struct Adapter {
     turns: Arc<Turns>,
     walks: Walks,
     pusher: Pusher,
+    no_export: bool,
 }
 
 thread_local! {
@@ -112,8 +112,9 @@ fn small_file(attr: &Attr) -> Option<SmallFile> {
 }
 
 impl Adapter {
-    pub(super) fn new(vfs: Arc<Vfs>, turns: Arc<Turns>, pusher: Pusher) -> Self {
-        Self { vfs, turns, walks: Walks::new(), pusher }
+    /// With `no_export`, no handles of files are given out.
+    pub(super) fn new(vfs: Arc<Vfs>, turns: Arc<Turns>, pusher: Pusher, no_export: bool) -> Self {
+        Self { vfs, turns, walks: Walks::new(), pusher, no_export }
     }
 
     /// Runs one answer about `ino`, in turn.
@@ -143,7 +144,11 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for capability in CAPABILITIES {
+        let export = match self.no_export {
+            false => InitFlags::FUSE_EXPORT_SUPPORT,
+            true => InitFlags::FUSE_NO_EXPORT_SUPPORT,
+        };
+        for capability in CAPABILITIES.into_iter().chain([export]) {
             if config.add_capabilities(capability).is_err() {
                 tracing::debug!("the kernel has no {capability:?}");
             }

@@ -9,6 +9,7 @@
 //! repository would go through the mount.
 
 mod adapter;
+mod awake;
 mod connection;
 mod convert;
 pub mod daemon;

@@ -28,6 +28,12 @@ pub struct MountOptions {
     /// Threads that answer the kernel. So many may wait for a storage that is slow, or decode; others
     /// sleep, so it costs nothing to have some more than processors.
     pub threads: usize,
+    /// Idle processors may sleep deeply while requests stream; each then waits for one to wake.
+    pub power_saving: bool,
+    /// Gives out no handles of its files, so that no network server can export it. An overlay over a
+    /// mount that does give them out loses what was changed in it when the kernel drops its caches
+    /// (`ESTALE`): since Linux 6.16 a file that was found by its handle counts as outdated at once.
+    pub no_export: bool,
     /// What the table of mounts shows as its source; the repository's place where it is absent.
     pub source_name: Option<String>,
     /// Owner of the directories that no snapshot holds; who mounts where it is absent.
@@ -49,6 +55,8 @@ impl Default for MountOptions {
             allow_other: false,
             no_exec: false,
             threads: THREADS_DEFAULT.into(),
+            power_saving: false,
+            no_export: false,
             source_name: None,
             uid: None,
             gid: None,
@@ -80,6 +88,8 @@ pub struct Prepared {
     mountpoint: PathBuf,
     vfs: Arc<Vfs>,
     config: Config,
+    power_saving: bool,
+    no_export: bool,
 }
 
 /// Mounts all snapshots of a repository. When this returns, the mount can be used.
@@ -104,6 +114,7 @@ pub fn prepare(
     let location = repo.location();
     let mountpoint = check(mountpoint, &location)?;
     let config = config(&location, &options);
+    let MountOptions { power_saving, no_export, .. } = options;
     let MountOptions { allow_other: shared, uid, gid, start, owners, .. } = options;
     let options = VfsOptions {
         uid: uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
@@ -114,7 +125,7 @@ pub fn prepare(
         ..VfsOptions::default()
     };
     let vfs = Arc::new(Vfs::new(repo, options)?);
-    Ok(Prepared { mountpoint, vfs, config })
+    Ok(Prepared { mountpoint, vfs, config, power_saving, no_export })
 }
 
 impl Prepared {
@@ -123,24 +134,30 @@ impl Prepared {
     /// # Errors
     /// Where the kernel refuses.
     pub fn mount(self) -> Result<Mounted> {
-        let Self { mountpoint, vfs, config } = self;
-        let session = serve(&vfs, &mountpoint, &config)
-            .map_err(|source| FuseError::Mount { mountpoint: mountpoint.clone(), source })?;
+        let session = self.serve().map_err(|source| {
+            let mountpoint = self.mountpoint.clone();
+            FuseError::Mount { mountpoint, source }
+        })?;
+        let Self { mountpoint, vfs, .. } = self;
         raise_readahead(&mountpoint);
         let _watch = watch(&vfs);
         Ok(Mounted { mountpoint, session, vfs, _watch })
     }
-}
 
-/// Mounts, and starts the threads that answer and those that work ahead of what is asked.
-fn serve(vfs: &Arc<Vfs>, mountpoint: &Path, config: &Config) -> io::Result<BackgroundSession> {
-    let turns = Turns::new();
-    let (pusher, work) = Pusher::new(vfs);
-    let adapter = Adapter::new(Arc::clone(vfs), Arc::clone(&turns), pusher);
-    let session = Session::new(adapter, mountpoint, config)?;
-    turns.set_device(session.as_fd().try_clone_to_owned()?);
-    push::start(vfs, &turns, session.notifier(), work)?;
-    session.spawn()
+    /// Mounts, and starts the threads that answer and those that work ahead of what is asked.
+    fn serve(&self) -> io::Result<BackgroundSession> {
+        let turns = Turns::new();
+        if !self.power_saving {
+            turns.keep_awake()?;
+        }
+        let (pusher, work) = Pusher::new(&self.vfs);
+        let vfs = Arc::clone(&self.vfs);
+        let adapter = Adapter::new(vfs, Arc::clone(&turns), pusher, self.no_export);
+        let session = Session::new(adapter, &self.mountpoint, &self.config)?;
+        turns.set_device(session.as_fd().try_clone_to_owned()?);
+        push::start(&self.vfs, &turns, session.notifier(), work)?;
+        session.spawn()
+    }
 }
 
 fn config(location: &str, options: &MountOptions) -> Config {

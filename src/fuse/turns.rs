@@ -2,7 +2,8 @@
 //!
 //! Waking a thread that sleeps in read(2) costs several times what an answer does (50 µs against
 //! 10, measured in a virtual machine). So the thread that has the turn polls the device for a
-//! while after an answer, and goes to sleep only where nothing comes. The others do not wait at the
+//! while after an answer, and goes to sleep only where nothing comes; not where processors are kept
+//! awake anyway ([`super::awake`]), since then waking is cheap and polling is not. The others do not wait at the
 //! device, where each request would wake one of them for nothing: they sleep here until the one
 //! with the turn is going to be busy ([`about_to_block`](crate::sync::about_to_block)) and hands
 //! it over.
@@ -14,6 +15,7 @@
 //! anything but the processor; when the device is gone all threads end; an idle mount polls not.
 
 use std::cell::RefCell;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::awake::Awake;
 use crate::sync::{before_blocking, lock};
 
 /// How long the device is polled after an answer, where the request before came within that time.
@@ -36,6 +39,7 @@ pub(super) struct Turns {
     /// Threads that use a processor for other work; polling would take it from them.
     busy: AtomicUsize,
     polls: bool,
+    awake: OnceLock<Awake>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +85,14 @@ impl Turns {
     pub(super) fn new() -> Arc<Self> {
         let polls = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
         let (device, state, passed) = (OnceLock::new(), Mutex::default(), Condvar::new());
-        Arc::new(Self { device, state, passed, busy: AtomicUsize::new(0), polls })
+        let (busy, awake) = (AtomicUsize::new(0), OnceLock::new());
+        Arc::new(Self { device, state, passed, busy, polls, awake })
+    }
+
+    /// Keeps processors awake while requests stream.
+    pub(super) fn keep_awake(&self) -> io::Result<()> {
+        let _ = self.awake.set(Awake::start()?);
+        Ok(())
     }
 
     /// The device to poll. Before that nothing is polled.
@@ -111,6 +122,9 @@ impl Turns {
 
     /// This thread has answered; when this returns it is to read the device.
     pub(super) fn end(&self) {
+        if let Some(awake) = self.awake.get() {
+            awake.count();
+        }
         OWN.with_borrow_mut(|own| {
             let Some(own) = own else { return };
             let mut state = lock(&self.state);
@@ -130,7 +144,8 @@ impl Turns {
 
     /// Returns when there is a request, or has been none for a while.
     fn poll(&self) {
-        let Some(device) = self.device.get().filter(|_| self.polls) else { return };
+        let polls = self.polls && !self.awake.get().is_some_and(Awake::holds);
+        let Some(device) = self.device.get().filter(|_| polls) else { return };
         let begun = Instant::now();
         while begun.elapsed() < POLLED && self.busy.load(Ordering::Relaxed) == 0 {
             let mut watched = [PollFd::from_borrowed_fd(device.as_fd(), PollFlags::IN)];

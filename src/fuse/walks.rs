@@ -24,12 +24,11 @@ const GIVEN_MAX: u64 = 16 << 20;
 /// Files noted of one directory; of those beyond none is given.
 const FILES_MAX: usize = 16 << 10;
 const DIRECTORIES_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
-/// Directories that are given unasked after the last read.
+/// Most directories that are given unasked after the last one that was read.
 const TRUST_MAX: u32 = 8;
-/// Reads in the order of the listing after which the rest of a directory is given.
-const READS_MIN: u32 = 2;
-
-/// Files that a reader may leave out and still reads in the order of the listing.
+/// Reads after which the rest of a directory is given.
+const READS_MIN: usize = 2;
+/// Files that a reader may leave out at once; who leaves out more begins anew.
 const SKIPPED_MAX: usize = 16;
 
 /// A small regular file, by its inode number.
@@ -49,9 +48,13 @@ struct Listed {
     known: usize,
     /// How many of them were given.
     given: usize,
-    reads: u32,
+    reads: usize,
+    /// Files left out between those that were read.
+    skipped: usize,
     /// The file after the one that was read last.
     next: usize,
+    /// Whether it was seen to be read.
+    is_read: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,10 @@ struct State {
     listed: LruCache<u64, Listed>,
     /// Directory and position of each file.
     places: HashMap<u64, (u64, usize)>,
+    /// Directories that may still be given unasked.
     trust: u32,
+    /// What `trust` was after the last directory that was read.
+    earned: u32,
 }
 
 /// Directories that were listed lately, and how they are read.
@@ -69,7 +75,7 @@ pub(super) struct Walks(Mutex<State>);
 impl Walks {
     pub(super) fn new() -> Self {
         let listed = LruCache::new(DIRECTORIES_MAX);
-        Self(Mutex::new(State { listed, places: HashMap::new(), trust: 0 }))
+        Self(Mutex::new(State { listed, places: HashMap::new(), trust: 0, earned: 0 }))
     }
 
     /// The kernel was given the entries of a directory from `offset` on, `files` among them and
@@ -100,6 +106,9 @@ impl State {
             && let Some((_, old)) = self.listed.pop_lru()
         {
             self.forget_files(&old);
+            if !old.is_read && old.given == 0 && !old.files.is_empty() {
+                self.earned /= 2;
+            }
         }
         let listed = self.listed.get_or_insert_mut(dir, Listed::default);
         listed.known = listed.files.len();
@@ -118,16 +127,19 @@ impl State {
     fn read(&mut self, ino: u64) -> Vec<SmallFile> {
         let Some(&(dir, at)) = self.places.get(&ino) else { return Vec::new() };
         let Some(listed) = self.listed.get_mut(&dir) else { return Vec::new() };
-        // What was given is not asked for; and some skip a few files, those that they have.
-        let expected = listed.next..listed.next.max(listed.given) + SKIPPED_MAX;
-        let in_order = expected.contains(&at);
-        listed.reads = if in_order { listed.reads + 1 } else { 0 };
-        listed.next = at + 1;
-        if listed.reads >= READS_MIN || (in_order && at + 1 == listed.files.len()) {
-            self.trust = TRUST_MAX;
+        let whole = listed.was_read(at);
+        if whole
+            && !listed.is_read
+            && (listed.reads >= READS_MIN || listed.next == listed.files.len())
+        {
+            listed.is_read = true;
+            self.earned = (self.earned * 2).clamp(1, TRUST_MAX);
         }
-        if listed.reads >= READS_MIN && at >= listed.given {
-            listed.give(at + 1)
+        if listed.is_read && whole {
+            self.trust = self.earned;
+        }
+        if whole && listed.reads >= READS_MIN && at >= listed.given {
+            listed.give(listed.next)
         } else {
             Vec::new()
         }
@@ -147,6 +159,20 @@ impl State {
 }
 
 impl Listed {
+    /// Notes a read. Whether so far most of the directory is read.
+    fn was_read(&mut self, at: usize) -> bool {
+        // What was given is not asked for.
+        let expected = self.next.max(self.given);
+        match at.checked_sub(expected) {
+            Some(skipped) if skipped > SKIPPED_MAX => (self.reads, self.skipped) = (0, 0),
+            Some(skipped) => (self.reads, self.skipped) = (self.reads + 1, self.skipped + skipped),
+            // One of those that seemed left out, where several read; or read once more.
+            None => self.skipped = self.skipped.saturating_sub(1),
+        }
+        self.next = expected.max(at + 1);
+        self.reads > self.skipped
+    }
+
     /// Files from a position on that were not given yet.
     fn give(&mut self, from: usize) -> Vec<SmallFile> {
         let from = from.max(self.given);
@@ -188,6 +214,16 @@ mod tests {
         assert_eq!(state.places.len(), 50 * DIRECTORIES_MAX.get());
     }
 
+    /// Reads what it is not given.
+    fn read_all(walks: &Walks, dir: u64, count: u64) {
+        let mut given = list(walks, dir, count);
+        for file in files(dir, count) {
+            if !given.contains(&file) {
+                given.extend(walks.read(file.ino));
+            }
+        }
+    }
+
     #[test]
     fn second_file_read_brings_the_others_and_the_next_directories() {
         let walks = Walks::new();
@@ -197,15 +233,56 @@ mod tests {
         assert_eq!(walks.read(first[1].ino), first[2..]);
         // Read before it was there: no more than once.
         assert!(walks.read(first[2].ino).is_empty());
-        for dir in 2..2 + u64::from(TRUST_MAX) {
-            assert_eq!(list(&walks, dir, 50), files(dir, 50));
+        assert_eq!(list(&walks, 2, 50), files(2, 50));
+        assert!(list(&walks, 3, 50).is_empty());
+    }
+
+    #[test]
+    fn the_more_directories_are_read_the_more_are_given_unasked() {
+        let walks = Walks::new();
+        let mut unasked = Vec::new();
+        for dir in 1..40 {
+            let given = list(&walks, dir, 50).len();
+            if given == 0 {
+                files(dir, 2).iter().for_each(|file| drop(walks.read(file.ino)));
+                unasked.push(0);
+            } else if let Some(last) = unasked.last_mut() {
+                assert_eq!(given, 50);
+                *last += 1;
+            }
         }
-        assert!(list(&walks, 90, 50).is_empty());
-        // Two reads, and it goes on.
-        let next = files(90, 50);
-        assert!(walks.read(next[0].ino).is_empty());
-        assert_eq!(walks.read(next[1].ino).len(), 48);
-        assert_eq!(list(&walks, 91, 50).len(), 50);
+        assert_eq!(unasked, [1, 2, 4, 8, 8, 8, 1]);
+    }
+
+    #[test]
+    fn who_picks_files_is_given_nothing() {
+        let walks = Walks::new();
+        for dir in 1..50 {
+            list(&walks, dir, 60);
+            for file in files(dir, 60).iter().skip(1).step_by(4) {
+                assert!(walks.read(file.ino).is_empty());
+            }
+        }
+        // And earns little by the directories of which it happens to want all.
+        let mut unasked = 0;
+        for dir in 50..100 {
+            match dir % 10 {
+                0 => read_all(&walks, dir, 5),
+                _ => unasked += usize::from(!list(&walks, dir, 60).is_empty()),
+            }
+        }
+        assert!((1..=10).contains(&unasked), "{unasked} directories");
+    }
+
+    #[test]
+    fn who_leaves_out_a_few_is_given_the_others() {
+        let walks = Walks::new();
+        list(&walks, 1, 50);
+        let all = files(1, 50);
+        assert!(walks.read(all[1].ino).is_empty());
+        // Two threads, one of them late.
+        assert!(walks.read(all[3].ino).is_empty());
+        assert_eq!(walks.read(all[2].ino), all[4..]);
     }
 
     #[test]

@@ -36,6 +36,9 @@ const LABELS: [&[u8]; 4] =
 pub struct ApplyOptions<'a> {
     /// With it, owners are taken by name where the name exists on this system.
     pub owner_names: Option<&'a Owners>,
+    /// Who owns an entry makes no difference, and is not set: for who sees other owners than those
+    /// that are stored, or knows one only.
+    pub any_owner: bool,
 }
 
 /// Makes the metadata of the entry `name` of `dir` equal to the node's: owner, attributes, mode,
@@ -80,7 +83,7 @@ pub fn apply_fd(
     };
     let path = proc_path(&fd, None);
     let mut work = Apply { fd, path, name, node, found, mode_is: found.mode, troubles: Vec::new() };
-    let owned = work.owner(options.numbers(owner));
+    let owned = options.any_owner || work.owner(options.numbers(owner));
     work.xattrs();
     work.mode(owned);
     work.times();
@@ -100,7 +103,7 @@ pub fn differs(
     let symlink = found.kind == Kind::Symlink;
     found.kind != Kind::of(&node.body)
         || (found.mode != node.mode && !symlink)
-        || (found.uid, found.gid) != options.numbers(owner)
+        || (!options.any_owner && (found.uid, found.gid) != options.numbers(owner))
         || found.mtime != node.mtime
         || surplus(xattrs, node).next().is_some()
         || missing(xattrs, node).next().is_some()
@@ -503,7 +506,7 @@ mod tests {
         make(&dir, &file());
         let names = Owners::new();
         let root = Owner { user: "root".into(), group: "no such group".into(), ..owner(77, 88) };
-        let by_name = ApplyOptions { owner_names: Some(&names) };
+        let by_name = ApplyOptions { owner_names: Some(&names), ..ApplyOptions::default() };
         for (options, expected) in [(ApplyOptions::default(), (77, 88)), (by_name, (0, 88))] {
             assert!(apply(&dir, b"name", &node(0o600, file()), &root, options).is_empty());
             let found = dir.look(b"name").unwrap().unwrap();

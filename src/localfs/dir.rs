@@ -67,6 +67,15 @@ impl Dir {
         Ok(Self { fd })
     }
 
+    /// Its path as the kernel knows it now, without links.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell, or it was removed.
+    pub fn path(&self) -> std::io::Result<std::path::PathBuf> {
+        let link = proc_path(&self.fd, None);
+        std::fs::read_link(std::ffi::OsStr::from_bytes(&link))
+    }
+
     /// Lists the directory from its start. Calls on one `Dir` must not overlap: they share the
     /// descriptor's position.
     ///

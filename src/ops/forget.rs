@@ -36,7 +36,7 @@ pub struct ForgetOptions {
 pub struct ForgetPlan {
     /// Verdicts by group; named snapshots are one group of their own.
     pub groups: Vec<Group>,
-    /// The snapshots of all groups.
+    /// The snapshots of all groups; without those that cannot be read and are given up by name.
     pub snapshots: BTreeMap<SnapshotId, Snapshot>,
     /// What could not be read: it is not judged, and stays.
     pub damaged: Vec<RepoError>,
@@ -64,7 +64,8 @@ impl ForgetPlan {
     /// Snapshots that stay.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.snapshots.len() - self.to_forget().count()
+        let verdicts = self.groups.iter().flat_map(|group| &group.verdicts);
+        verdicts.filter(|verdict| verdict.is_kept()).count()
     }
 
     /// Whether it may be carried out.
@@ -97,8 +98,9 @@ pub fn plan(repo: &Repository, options: &ForgetOptions, now: Time) -> Result<For
         let facts: Vec<Fact> = list.snapshots.iter().map(|each| fact(each, &list)).collect();
         retention::plan(&facts, &options.rules, &options.zone, now)
     } else {
-        list.snapshots = named(&mut list, &options.names, &options.filter)?;
-        vec![by_name(&list)?]
+        let (given_up, names) = take_damaged(&mut list, &options.names);
+        list.snapshots = named(&mut list, &names, &options.filter)?;
+        vec![by_name(&list, &given_up)?]
     };
     Ok(ForgetPlan {
         groups,
@@ -137,22 +139,64 @@ pub fn run(
     Ok(report)
 }
 
-/// Takes back that these were forgotten.
+/// The snapshots of these names that [`undo`] brings back.
 ///
 /// # Errors
 /// Where a name means no forgotten snapshot or several, or a prune may delete one already.
+pub fn undoable(
+    repo: &Repository,
+    names: &[String],
+    filter: &SnapshotFilter,
+) -> Result<Vec<SnapshotId>> {
+    let mut list = repo.forgotten_snapshots()?;
+    let (mut ids, names) = take_damaged(&mut list, names);
+    let found = named(&mut list, &names, filter);
+    let found = found.map_err(|err| not_forgotten(repo, filter, err))?;
+    ids.extend(found.iter().map(|snapshot| snapshot.id));
+    for id in &ids {
+        repo.refuse_named_by_prune(*id)?;
+    }
+    Ok(ids)
+}
+
+/// The same error, unless the name is that of a snapshot which is not forgotten.
+fn not_forgotten(repo: &Repository, filter: &SnapshotFilter, err: OpError) -> OpError {
+    let OpError::Repo(RepoError::NoSuchSnapshot { name }) = &err else { return err };
+    match repo.snapshots().and_then(|mut list| list.find(name, filter)) {
+        Ok(found) => OpError::Input(format!("snapshot {} is not forgotten", found.id.short())),
+        Err(_) => err,
+    }
+}
+
+/// Takes back that these were forgotten.
+///
+/// # Errors
+/// As [`undoable`].
 pub fn undo(
     repo: &Repository,
     names: &[String],
     filter: &SnapshotFilter,
     by: &Marker,
-) -> Result<Vec<Snapshot>> {
-    let mut list = repo.forgotten_snapshots()?;
-    let snapshots = named(&mut list, names, filter)?;
-    for snapshot in &snapshots {
-        repo.unforget(snapshot.id, by)?;
+) -> Result<Vec<SnapshotId>> {
+    let ids = undoable(repo, names, filter)?;
+    for id in &ids {
+        repo.unforget(*id, by)?;
     }
-    Ok(snapshots)
+    Ok(ids)
+}
+
+/// The damaged snapshots that are named by their ids, and the names that are left.
+fn take_damaged(list: &mut SnapshotList, names: &[String]) -> (Vec<SnapshotId>, Vec<String>) {
+    let (mut damaged, mut others) = (Vec::new(), Vec::new());
+    for name in names {
+        let known = damaged.iter().any(|id: &SnapshotId| id.to_string() == *name);
+        match list.take_damaged(name) {
+            Some(id) => damaged.push(id),
+            None if known => {}
+            None => others.push(name.clone()),
+        }
+    }
+    (damaged, others)
 }
 
 /// The snapshots of these names, each once, oldest first.
@@ -172,15 +216,19 @@ pub(super) fn named(
     Ok(found)
 }
 
-fn by_name(list: &SnapshotList) -> Result<Group> {
-    if let Some(held) = list.snapshots.iter().find(|each| list.protected.contains(&each.id)) {
+/// All of these go. When one was made that cannot be read is not known.
+fn by_name(list: &SnapshotList, given_up: &[SnapshotId]) -> Result<Group> {
+    let unread = given_up.iter().map(|id| (*id, Time::default()));
+    let all = list.snapshots.iter().map(|each| (each.id, each.time)).chain(unread);
+    let verdict = |(id, time)| Verdict { id, time, reasons: Vec::new() };
+    let verdicts: Vec<_> = all.map(verdict).collect();
+    if let Some(held) = verdicts.iter().find(|each| list.protected.contains(&each.id)) {
         let short = held.id.short();
         let what =
             format!("snapshot {short} is protected: `icecore unprotect {short}` comes first");
         return Err(OpError::Input(what));
     }
-    let verdict = |each: &Snapshot| Verdict { id: each.id, time: each.time, reasons: Vec::new() };
-    Ok(Group { key: GroupKey::default(), verdicts: list.snapshots.iter().map(verdict).collect() })
+    Ok(Group { key: GroupKey::default(), verdicts })
 }
 
 fn fact(snapshot: &Snapshot, list: &SnapshotList) -> Fact {

@@ -46,6 +46,25 @@ impl TagEdit {
     }
 }
 
+/// What [`run`] would make of the snapshots of these names.
+///
+/// # Errors
+/// Where a name means no snapshot or several; where there would be too many tags.
+pub fn plan(
+    repo: &Repository,
+    names: &[String],
+    filter: &SnapshotFilter,
+    edit: &TagEdit,
+) -> Result<Vec<Tagged>> {
+    let snapshots = forget::named(&mut repo.snapshots()?, names, filter)?;
+    let marks = repo.marks()?;
+    let tagged = |snapshot: &Snapshot| -> Result<Tagged> {
+        let (changed, state) = marks.after(snapshot, |state| edit.apply(state))?;
+        Ok(Tagged { id: snapshot.id, changed, tags: state.tags, protected: state.protected })
+    };
+    snapshots.iter().map(tagged).collect()
+}
+
 /// Changes the snapshots of these names.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::format::{Folder, ObjectKey};
-use crate::storage::{Listed, Storage, StorageError};
+use crate::storage::{Listed, Storage, StorageError, Temporary};
 
 /// Numbers that threads add to; no order between them is kept.
 #[derive(Debug, Default)]
@@ -116,12 +116,29 @@ impl Storage for CountedStorage {
         self.counters.failed(self.inner.list(folder))
     }
 
+    fn names(&self, folder: Folder) -> Result<Vec<ObjectKey>, StorageError> {
+        add(&self.counters.lists, 1);
+        self.counters.failed(self.inner.names(folder))
+    }
+
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         self.inner.delete(key)
     }
 
     fn folder_path(&self, folder: Folder) -> Option<std::path::PathBuf> {
         self.inner.folder_path(folder)
+    }
+
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        self.inner.temporaries()
+    }
+
+    fn delete_temporary(&self, name: &str) -> Result<bool, StorageError> {
+        self.inner.delete_temporary(name)
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.inner.now()
     }
 }
 

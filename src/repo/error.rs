@@ -101,6 +101,16 @@ pub enum RepoError {
         /// The chunk.
         chunk: ChunkId,
     },
+    /// The same, and a pack that no segment lists holds it: what is lost is a segment.
+    #[error(
+        "chunk {chunk} is in no index segment, and lies in one of {packs} packs that none lists"
+    )]
+    Unindexed {
+        /// The chunk.
+        chunk: ChunkId,
+        /// How many packs no segment lists.
+        packs: u64,
+    },
     /// A block that is stored as a difference, and a chunk that it needs cannot be had.
     #[error("{object} is told from chunk {base}: {cause}")]
     Base {
@@ -124,6 +134,14 @@ pub enum RepoError {
         name: String,
         /// How many fit.
         count: usize,
+    },
+    /// A name that may mean a snapshot that cannot be read: what can be read may be older.
+    #[error("\"{name}\" may mean a snapshot that cannot be read: {cause}")]
+    UncertainSnapshot {
+        /// What was asked for.
+        name: String,
+        /// Why one cannot be read.
+        cause: Box<RepoError>,
     },
     /// More tags than a record may hold.
     #[error("snapshot {snapshot} would have {count} tags, at most {max} are allowed")]
@@ -201,8 +219,10 @@ impl RepoError {
             | Self::Newer { object, .. }
             | Self::Unknown { object, .. }
             | Self::TooLarge { object, .. } => object.clone(),
-            Self::ChunkMissing { chunk } => format!("chunk {chunk}"),
-            Self::Base { cause, .. } => cause.object(),
+            Self::ChunkMissing { chunk } | Self::Unindexed { chunk, .. } => {
+                format!("chunk {chunk}")
+            }
+            Self::Base { cause, .. } | Self::UncertainSnapshot { cause, .. } => cause.object(),
             _ => String::new(),
         }
     }
@@ -222,7 +242,7 @@ impl RepoError {
     pub fn is_newer(&self) -> bool {
         match self {
             Self::Newer { .. } | Self::Unknown { .. } => true,
-            Self::Base { cause, .. } => cause.is_newer(),
+            Self::Base { cause, .. } | Self::UncertainSnapshot { cause, .. } => cause.is_newer(),
             _ => false,
         }
     }
@@ -231,8 +251,8 @@ impl RepoError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::ChunkMissing { .. } => true,
-            Self::Base { cause, .. } => cause.is_damage(),
+            Self::Corrupt { .. } | Self::ChunkMissing { .. } | Self::Unindexed { .. } => true,
+            Self::Base { cause, .. } | Self::UncertainSnapshot { cause, .. } => cause.is_damage(),
             Self::Storage(err) => err.is_damage() || err.is_not_found(),
             _ => false,
         }
@@ -246,6 +266,22 @@ impl RepoError {
             Self::Base { cause, .. } => cause.is_not_found(),
             _ => false,
         }
+    }
+
+    /// The chunk that no segment knows, where that is what is wrong.
+    #[must_use]
+    pub fn missing_chunk(&self) -> Option<ChunkId> {
+        match self {
+            Self::ChunkMissing { chunk } | Self::Unindexed { chunk, .. } => Some(*chunk),
+            Self::Base { cause, .. } => cause.missing_chunk(),
+            _ => None,
+        }
+    }
+
+    /// Whether the name that was to be given is taken.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Storage(err) if err.is_already_exists())
     }
 
     /// Whether the index knew too little, or what is no longer so: another look at it may help.

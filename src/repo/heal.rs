@@ -62,10 +62,14 @@ pub(crate) struct Healer {
     storage: Arc<dyn Storage>,
     repository: RepositoryId,
     is_on: AtomicBool,
+    /// Whether what is healed is written anew; else it is healed in memory, and nothing is told.
+    writes: AtomicBool,
     flights: Mutex<Flights>,
     landed: Condvar,
     memory: Mutex<WeightedLru<PackId, Healed>>,
     healed: Mutex<Vec<HealedPack>>,
+    /// Whether the medium was too full to write one anew.
+    lacked_room: AtomicBool,
 }
 
 /// The right to work on a pack; dropped, it goes to who waits.
@@ -87,10 +91,12 @@ impl Healer {
             storage,
             repository,
             is_on: AtomicBool::new(true),
+            writes: AtomicBool::new(true),
             flights: Mutex::default(),
             landed: Condvar::new(),
             memory: Mutex::new(WeightedLru::new(MEMORY_MAX)),
             healed: Mutex::default(),
+            lacked_room: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +105,8 @@ impl Healer {
         if !self.is_on.load(Ordering::Relaxed) {
             return Err("healing is off".into());
         }
-        self.alone(pack, || self.try_heal(kind, pack, true))
+        let write = self.writes.load(Ordering::Relaxed);
+        self.alone(pack, || self.try_heal(kind, pack, write))
     }
 
     /// The same, also where healing is off, and nothing is written or told: for plans.
@@ -187,6 +194,8 @@ impl Healer {
         match self.storage.replace_damaged(object, bytes) {
             Ok(()) => true,
             Err(err) => {
+                let is_full = matches!(err, StorageError::Full { .. });
+                self.lacked_room.fetch_or(is_full, Ordering::Relaxed);
                 if first_said(&format!("{object} not written")) {
                     tracing::warn!("{object} cannot be written anew: {}", chain(&err));
                 }
@@ -249,10 +258,18 @@ impl Repository {
         self.chunks.healer.is_on.store(is_on, Ordering::Relaxed);
     }
 
+    /// Heals in memory only, and leaves what is stored as it is: for dry runs, which change nothing.
+    pub fn set_read_only(&self) {
+        self.chunks.healer.writes.store(false, Ordering::Relaxed);
+    }
+
     /// Whether a pack that is not as long as the index says is so after healing.
     pub(crate) fn heals_to(&self, pack: &PackInfo) -> bool {
         let healed = self.chunks.healer.heal(pack.kind, pack.id);
-        healed.is_ok_and(|it| it.is_stored && it.bytes.len() as u64 == pack.stored_len)
+        let may_write = self.chunks.healer.writes.load(Ordering::Relaxed);
+        healed.is_ok_and(|it| {
+            (it.is_stored || !may_write) && it.bytes.len() as u64 == pack.stored_len
+        })
     }
 
     /// Packs that were healed since the repository was opened.
@@ -261,6 +278,12 @@ impl Repository {
         let mut healed = lock(&self.chunks.healer.healed).clone();
         healed.sort_unstable();
         healed
+    }
+
+    /// Whether a healed pack could not be written anew for want of space.
+    #[must_use]
+    pub fn lacked_room_to_heal(&self) -> bool {
+        self.chunks.healer.lacked_room.load(Ordering::Relaxed)
     }
 
     /// Heals a pack in which something is wrong. True where the storage has its right bytes now.

@@ -25,6 +25,9 @@ pub enum Secret {
     KeyFile(SecretSlice<u8>),
 }
 
+/// The key of an opened repository on its way to another process of ours; does not print itself.
+pub struct PassedKey(pub Zeroizing<[u8; 32]>);
+
 /// How much work a passphrase costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfCost {
@@ -113,12 +116,15 @@ pub(crate) fn add_slot(
 
 /// Every slot; a damaged one is an error of its own in the list.
 fn slots(storage: &dyn Storage) -> Result<Vec<Result<KeySlot>>> {
-    let listed = storage.list(Folder::Keys)?;
-    let keys = listed.into_iter().filter_map(|entry| match entry.key {
-        Some(ObjectKey::Key(id)) => Some(id),
+    Ok(slot_ids(storage)?.into_iter().map(|id| read_slot(storage, id)).collect())
+}
+
+fn slot_ids(storage: &dyn Storage) -> Result<Vec<KeyId>> {
+    let id = |key| match key {
+        ObjectKey::Key(id) => Some(id),
         _ => None,
-    });
-    Ok(keys.map(|id| read_slot(storage, id)).collect())
+    };
+    Ok(storage.names(Folder::Keys)?.into_iter().filter_map(id).collect())
 }
 
 fn read_slot(storage: &dyn Storage, id: KeyId) -> Result<KeySlot> {
@@ -197,17 +203,10 @@ impl Repository {
         add_slot(self.storage(), self.config().repository, master, secret, label, cost)
     }
 
-    /// Removes a slot by its id or the start of it; never the last one.
-    pub fn remove_key(&self, prefix: &str) -> Result<KeyId> {
-        let ids: Vec<KeyId> = self
-            .storage()
-            .list(Folder::Keys)?
-            .into_iter()
-            .filter_map(|entry| match entry.key {
-                Some(ObjectKey::Key(id)) => Some(id),
-                _ => None,
-            })
-            .collect();
+    /// The slot that [`Self::remove_key`] removes, by its id or the start of it; never the last one
+    /// that can be read.
+    pub fn removable_key(&self, prefix: &str) -> Result<KeyId> {
+        let ids = slot_ids(self.storage())?;
         let mut fitting = ids.iter().filter(|id| id.to_string().starts_with(prefix));
         let (Some(&id), None) = (fitting.next(), fitting.next()) else {
             return Err(RepoError::NoSuchKey { id: prefix.to_owned() });
@@ -216,6 +215,12 @@ impl Repository {
         if !others_open {
             return Err(RepoError::LastKey { id: id.to_string() });
         }
+        Ok(id)
+    }
+
+    /// Removes a slot by its id or the start of it; never the last one.
+    pub fn remove_key(&self, prefix: &str) -> Result<KeyId> {
+        let id = self.removable_key(prefix)?;
         self.storage().delete(&ObjectKey::Key(id))?;
         Ok(id)
     }

@@ -7,13 +7,16 @@ use std::collections::HashSet;
 
 use crate::codec::random;
 use crate::format::{
-    Folder, FrameKind, LedgerEvent, LedgerLink, LedgerRecord, ObjectKey, RecordId, Time, Verified,
-    frame, limits, pack_prefix,
+    Folder, FrameKind, LedgerEvent, LedgerLink, LedgerRecord, ObjectKey, Ran, RecordId, Time,
+    Verified, pack_prefix,
 };
 
 use super::error::{InObject, RepoError, Result};
 use super::index::is_io;
 use super::{Repository, StoredPack};
+
+/// The part of a run, as [`Ran`] has it, that says of a record, by its name, that it is lost.
+pub const REPAIR: &str = "repair";
 
 /// Records that are looked at for those that the next one follows.
 const HEADS_LOOKED_AT: usize = 64;
@@ -34,38 +37,55 @@ pub struct LedgerCheck {
     pub records: u64,
     /// Records that no other follows: more than one where writers met.
     pub heads: u64,
-    /// Records that cannot be read, are not what those after them say, or are gone.
-    pub errors: Vec<RepoError>,
+    /// Records that cannot be read, are not what those after them say, or are gone: unless a repair
+    /// has recorded that.
+    pub errors: Vec<(ObjectKey, RepoError)>,
 }
 
 impl Repository {
     /// Names of all records, by time.
     pub fn ledger_names(&self) -> Result<Vec<(u64, RecordId)>> {
-        let listed = self.storage().list(Folder::Ledger)?;
         let name = |key| match key {
-            Some(ObjectKey::Ledger(secs, id)) => Some((secs, id)),
+            ObjectKey::Ledger(secs, id) => Some((secs, id)),
             _ => None,
         };
-        let mut names: Vec<_> = listed.into_iter().filter_map(|entry| name(entry.key)).collect();
+        let listed = self.storage().names(Folder::Ledger)?;
+        let mut names: Vec<_> = listed.into_iter().filter_map(name).collect();
         names.sort_unstable();
         Ok(names)
     }
 
     /// Reads one record.
     pub fn read_ledger(&self, secs: u64, id: RecordId) -> Result<LedgerEntry> {
+        let bytes = self.get_framed(&ObjectKey::Ledger(secs, id), FrameKind::Ledger)?;
+        self.open_ledger(secs, id, &bytes)
+    }
+
+    /// What these bytes say under the name of a record.
+    pub(super) fn open_ledger(&self, secs: u64, id: RecordId, bytes: &[u8]) -> Result<LedgerEntry> {
         let object = ObjectKey::Ledger(secs, id);
-        let max = (limits::LEDGER_RECORD_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max)?;
-        let payload = self.vault().decode_object(&object, FrameKind::Ledger, &bytes)?;
+        let payload = self.vault().decode_object(&object, FrameKind::Ledger, bytes)?;
         let repository = self.vault().repository();
         let record = LedgerRecord::decode(&payload, repository, secs, id).in_object(&object)?;
         Ok(LedgerEntry { record, link: LedgerLink::to(secs, id, &payload) })
     }
 
-    /// All records by time, one in memory at a time; one that cannot be read is an error among them.
+    /// All records by time, those of one second in memory at a time; one that cannot be read is an
+    /// error behind the others of its second.
     pub fn ledger(&self) -> Result<impl Iterator<Item = Result<LedgerEntry>> + '_> {
-        let names = self.ledger_names()?.into_iter();
-        Ok(names.map(|(secs, id)| self.read_ledger(secs, id)))
+        let mut names = self.ledger_names()?.into_iter().peekable();
+        let seconds = std::iter::from_fn(move || {
+            let (secs, _) = *names.peek()?;
+            // The rest of a name is random.
+            let of_second = std::iter::from_fn(|| names.next_if(|name| name.0 == secs));
+            let mut entries: Vec<_> = of_second.map(|(_, id)| self.read_ledger(secs, id)).collect();
+            entries.sort_by_key(|entry| {
+                let nanos = entry.as_ref().map(|entry| entry.record.at.nanos);
+                (nanos.is_err(), nanos.unwrap_or_default())
+            });
+            Some(entries)
+        });
+        Ok(seconds.flatten())
     }
 
     /// Adds a record that follows all that nothing follows yet; durable when this returns.
@@ -86,8 +106,7 @@ impl Repository {
             event,
         };
         let object = record.object();
-        let bytes = self.vault().encode_object(&object, FrameKind::Ledger, record.encode())?;
-        self.storage().put_new(&object, &bytes)?;
+        self.put_framed(&object, FrameKind::Ledger, record.encode())?;
         Ok(object)
     }
 
@@ -113,17 +132,23 @@ impl Repository {
     pub fn check_ledger(&self) -> Result<LedgerCheck> {
         let mut check = LedgerCheck::default();
         let (mut there, mut followed) = (HashSet::new(), HashSet::new());
-        let mut unread = HashSet::new();
+        let (mut unread, mut recorded) = (HashSet::new(), HashSet::new());
         for (secs, id) in self.ledger_names()? {
             match self.read_ledger(secs, id) {
                 Ok(entry) => {
                     check.records += 1;
+                    if let LedgerEvent::Ran(Ran { part, name, .. }) = &entry.record.event
+                        && part == REPAIR
+                    {
+                        recorded.insert(name.clone());
+                    }
                     followed.extend(entry.record.previous);
                     there.insert(entry.link);
                 }
                 Err(err) if is_lost(&err) || err.is_newer() => {
-                    unread.insert(ObjectKey::Ledger(secs, id));
-                    check.errors.push(err);
+                    let object = ObjectKey::Ledger(secs, id);
+                    unread.insert(object);
+                    check.errors.push((object, err));
                 }
                 Err(err) => return Err(err),
             }
@@ -132,11 +157,13 @@ impl Repository {
         let mut wrong: Vec<&LedgerLink> = followed.difference(&there).collect();
         wrong.sort_unstable();
         for link in wrong.into_iter().filter(|link| !unread.contains(&link.object())) {
-            let what = match known.contains(&link.object()) {
+            let object = link.object();
+            let what = match known.contains(&object) {
+                false if recorded.contains(&object.to_string()) => continue,
                 true => "is not what the record after it states: it was changed",
                 false => "is missing: the record after it follows it",
             };
-            check.errors.push(RepoError::corrupt(link.object(), what));
+            check.errors.push((object, RepoError::corrupt(object, what)));
         }
         check.heads = there.difference(&followed).count() as u64;
         Ok(check)
@@ -202,7 +229,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::format::{PackId, PackKind};
+    use crate::format::{PackId, PackKind, frame};
     use crate::repo::{InitOptions, OpenOptions, Secret};
     use crate::storage::{MemoryStorage, Storage};
 
@@ -221,7 +248,7 @@ mod tests {
 
     fn wrong(repo: &Repository) -> Vec<String> {
         let check = repo.check_ledger().unwrap();
-        check.errors.iter().map(ToString::to_string).collect()
+        check.errors.iter().map(|(_, err)| err.to_string()).collect()
     }
 
     #[test]
@@ -230,8 +257,11 @@ mod tests {
         for secret in [None, Some(&secret)] {
             let (_, repo) = repository(secret);
             let first = append(&repo, 10, &[1]);
-            append(&repo, 20, &[2, 3]);
-            append(&repo, 30, &[]);
+            // In one second, where a name says no more.
+            for nanos in 1..3 {
+                let event = LedgerEvent::Verified(Verified::default());
+                repo.append_ledger(Time { secs: 20, nanos }, "host", "test", event).unwrap();
+            }
             let check = repo.check_ledger().unwrap();
             assert_eq!((check.records, check.heads, check.errors.len()), (3, 1, 0));
             let entries: Vec<_> = repo.ledger().unwrap().map(Result::unwrap).collect();

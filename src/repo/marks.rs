@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::format::{
     Folder, Forgotten, FrameKind, Generation, ObjectKey, Snapshot, SnapshotId, Tagging, Time,
-    frame, limits,
+    limits,
 };
 
 use super::Repository;
@@ -195,21 +195,17 @@ impl Repository {
         let object = ObjectKey::Forgotten(snapshot);
         let repository = self.vault().repository();
         let mark = Forgotten { repository, snapshot, at: by.now, host: by.host.clone() };
-        let bytes = self.vault().encode_object(&object, FrameKind::Forgotten, mark.encode())?;
-        match self.storage().put_new(&object, &bytes) {
+        match self.put_framed(&object, FrameKind::Forgotten, mark.encode()) {
             Err(err) if err.is_already_exists() => {}
-            put => return Ok(put.map(|()| true)?),
+            put => return put.map(|()| true),
         }
         match self.read_forgotten(snapshot) {
             Ok(_) => return Ok(false),
             Err(err) if err.is_not_found() => {}
-            Err(err) if err.is_damage() => match self.storage().delete(&object) {
-                Err(err) if !err.is_not_found() => return Err(err.into()),
-                _ => {}
-            },
+            Err(err) if err.is_damage() => drop(self.delete_if_there(&object)?),
             Err(err) => return Err(err),
         }
-        self.storage().put_new(&object, &bytes)?;
+        self.put_framed(&object, FrameKind::Forgotten, mark.encode())?;
         Ok(true)
     }
 
@@ -219,9 +215,8 @@ impl Repository {
     /// [`RepoError::BeingPruned`] where a prune may delete it already: it stays forgotten then.
     pub fn unforget(&self, snapshot: SnapshotId, by: &Marker) -> Result<bool> {
         self.refuse_named_by_prune(snapshot)?;
-        match self.storage().delete(&ObjectKey::Forgotten(snapshot)) {
-            Err(err) if err.is_not_found() => return Ok(false),
-            deleted => deleted?,
+        if !self.delete_if_there(&ObjectKey::Forgotten(snapshot))? {
+            return Ok(false);
         }
         if let Err(err) = self.refuse_named_by_prune(snapshot) {
             self.forget(snapshot, by)?;
@@ -253,9 +248,7 @@ impl Repository {
                 return Ok(false);
             }
             match self.put_tagging(snapshot.id, number, &after, by) {
-                Err(RepoError::Storage(err))
-                    if err.is_already_exists() && tries.next().is_some() =>
-                {
+                Err(err) if err.is_already_exists() && tries.next().is_some() => {
                     marks.refresh(self)?;
                 }
                 put => {
@@ -276,34 +269,29 @@ impl Repository {
         state: &TagState,
         by: &Marker,
     ) -> Result<()> {
-        let (count, max) = (state.tags.len(), limits::TAGS_MAX);
-        if count > max {
-            return Err(RepoError::TooManyTags { snapshot, count, max });
-        }
+        check_count(snapshot, state)?;
         let object = ObjectKey::Tags(snapshot, number);
         let TagState { tags, protected } = state.clone();
         let repository = self.vault().repository();
         let (at, host) = (by.now, by.host.clone());
         let record = Tagging { repository, snapshot, number, at, host, tags, protected };
-        let bytes = self.vault().encode_object(&object, FrameKind::Tagging, record.encode())?;
-        self.storage().put_new(&object, &bytes)?;
+        self.put_framed(&object, FrameKind::Tagging, record.encode())?;
         if protected { self.refuse_named_by_prune(snapshot) } else { Ok(()) }
     }
 
     fn listed_forgotten(&self) -> Result<BTreeSet<SnapshotId>> {
-        let listed = self.storage().list(Folder::Forgotten)?;
         let id = |key| match key {
-            Some(ObjectKey::Forgotten(id)) => Some(id),
+            ObjectKey::Forgotten(id) => Some(id),
             _ => None,
         };
-        Ok(listed.into_iter().filter_map(|entry| id(entry.key)).collect())
+        Ok(self.storage().names(Folder::Forgotten)?.into_iter().filter_map(id).collect())
     }
 
     /// Numbers of the records by snapshot, in ascending order.
     fn listed_tags(&self) -> Result<BTreeMap<SnapshotId, BTreeSet<u64>>> {
         let mut numbers: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
-        for entry in self.storage().list(Folder::Tags)? {
-            if let Some(ObjectKey::Tags(id, number)) = entry.key {
+        for key in self.storage().names(Folder::Tags)? {
+            if let ObjectKey::Tags(id, number) = key {
                 numbers.entry(id).or_default().insert(number);
             }
         }
@@ -344,32 +332,26 @@ impl Repository {
 
     fn read_forgotten(&self, id: SnapshotId) -> Result<Forgotten> {
         let object = ObjectKey::Forgotten(id);
-        let payload = self.read_mark(&object, FrameKind::Forgotten)?;
+        let payload = self.read_framed(&object, FrameKind::Forgotten)?;
         Forgotten::decode(&payload, self.vault().repository(), id).in_object(&object)
     }
 
     fn read_tagging(&self, id: SnapshotId, number: u64) -> Result<Tagging> {
         let object = ObjectKey::Tags(id, number);
-        let payload = self.read_mark(&object, FrameKind::Tagging)?;
+        let payload = self.read_framed(&object, FrameKind::Tagging)?;
         Tagging::decode(&payload, self.vault().repository(), id, number).in_object(&object)
-    }
-
-    fn read_mark(&self, object: &ObjectKey, kind: FrameKind) -> Result<Vec<u8>> {
-        let max = (kind.payload_max() + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(object, max)?;
-        self.vault().decode_object(object, kind, &bytes)
     }
 
     /// An error where a generation of prune names the snapshot: what it decided cannot be taken
     /// back.
-    fn refuse_named_by_prune(&self, snapshot: SnapshotId) -> Result<()> {
+    pub(crate) fn refuse_named_by_prune(&self, snapshot: SnapshotId) -> Result<()> {
         for entry in self.storage().list(Folder::Gc)? {
             let (object, kind, number) = match entry.key {
                 Some(object @ ObjectKey::Candidates(n)) => (object, FrameKind::Candidates, n),
                 Some(object @ ObjectKey::Decision(n)) => (object, FrameKind::Decision, n),
                 _ => continue,
             };
-            let payload = match self.read_mark(&object, kind) {
+            let payload = match self.read_framed(&object, kind) {
                 Err(err) if err.is_not_found() => continue,
                 payload => payload?,
             };
@@ -384,6 +366,22 @@ impl Repository {
 }
 
 impl Marks {
+    /// Whether an edit would change what holds of a snapshot, and what would hold then.
+    ///
+    /// # Errors
+    /// Where there would be too many tags.
+    pub fn after(
+        &self,
+        snapshot: &Snapshot,
+        edit: impl Fn(&mut TagState),
+    ) -> Result<(bool, TagState)> {
+        let (_, before, sound) = self.state_of(snapshot);
+        let mut after = before.clone();
+        edit(&mut after);
+        check_count(snapshot.id, &after)?;
+        Ok((!sound || after != before, after))
+    }
+
     /// The number of the next record, what holds now, and whether that could be read: what could
     /// not is replaced even by its like.
     fn state_of(&self, snapshot: &Snapshot) -> (u64, TagState, bool) {
@@ -396,6 +394,14 @@ impl Marks {
                 (number.saturating_add(1), state, damage.is_none())
             }
         }
+    }
+}
+
+fn check_count(snapshot: SnapshotId, state: &TagState) -> Result<()> {
+    let (count, max) = (state.tags.len(), limits::TAGS_MAX);
+    match count > max {
+        true => Err(RepoError::TooManyTags { snapshot, count, max }),
+        false => Ok(()),
     }
 }
 

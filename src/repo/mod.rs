@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod ahead;
+mod beats;
 mod blocks;
 mod chunks;
 mod content;
@@ -15,23 +16,31 @@ mod counters;
 mod diff;
 mod directory;
 mod error;
+mod framed;
 mod gc;
+mod heads;
 mod heal;
 mod index;
 mod keys;
 mod ledger;
+mod ledger_copy;
 mod marks;
+mod named;
 mod numbers;
 mod pack;
 mod pages;
 mod parity;
+mod pins;
+mod proved;
 mod rebuild;
 mod salvage;
 mod session;
 mod settings;
 mod snapshots;
 mod stored;
+mod transfer;
 mod trees;
+mod unindexed;
 mod vault;
 mod verify;
 mod weighted;
@@ -54,18 +63,23 @@ pub use diff::{
 pub use directory::{DirectoryWriter, PutPage, WrittenDirectory};
 pub use error::{RepoError, Result};
 pub use gc::{Generations, OpenSession, Pinned, Rules, Stage, Swept};
+pub use heads::Heads;
 pub use heal::HealedPack;
 pub use index::Records;
-pub use keys::{KdfCost, Secret, SlotInfo};
-pub use ledger::{LastVerified, LedgerCheck, LedgerEntry};
+pub use keys::{KdfCost, PassedKey, Secret, SlotInfo};
+pub use ledger::{LastVerified, LedgerCheck, LedgerEntry, REPAIR};
+pub use ledger_copy::LedgerCopy;
 pub use marks::{Marker, Marks, TagState};
 pub use numbers::ChunkNumbers;
 pub use pack::BlockDraft;
 pub use pages::PageWriter;
+pub use pins::ReaderPin;
 pub use rebuild::{RebuildPlan, Rebuilt};
 pub use session::{SESSION_TIMEOUT, Session, Writer};
 pub use snapshots::{SnapshotFilter, SnapshotList};
+pub use transfer::{ChunkTransfer, Taken, Waiting};
 pub use trees::{Entries, LeafAt, NodeRef, Page, PageAt};
+pub use unindexed::Unindexed;
 pub use verify::{IndexCheck, PACK_MISSING, PackCheck, StoredPack};
 pub(crate) use weighted::WeightedLru;
 
@@ -131,6 +145,8 @@ pub struct Repository {
     content: ContentReader,
     session_timeout: Duration,
     rules: Rules,
+    /// The folder of this repository below that of [`OpenOptions::cache`].
+    cache_folder: Option<PathBuf>,
 }
 
 impl Repository {
@@ -139,6 +155,34 @@ impl Repository {
     pub fn init(
         storage: &dyn Storage,
         secret: Option<&Secret>,
+        label: &str,
+        options: InitOptions,
+    ) -> Result<Config> {
+        let master = secret.map(|_| MasterKey::generate()).transpose()?;
+        Self::init_under(storage, secret.zip(master.as_ref()), label, options)
+    }
+
+    /// Makes a repository that cuts content as `like` does. Where both are encrypted it gets the
+    /// same master key, so that equal bytes have equal ids in both; its secret may be another.
+    pub fn init_like(
+        storage: &dyn Storage,
+        like: &Self,
+        secret: Option<&Secret>,
+        label: &str,
+        cost: KdfCost,
+    ) -> Result<Config> {
+        let options = InitOptions { chunking: like.config.chunking, cost };
+        match (secret, like.vault().master()) {
+            (Some(secret), Some(master)) => {
+                Self::init_under(storage, Some((secret, master)), label, options)
+            }
+            _ => Self::init(storage, secret, label, options),
+        }
+    }
+
+    fn init_under(
+        storage: &dyn Storage,
+        secret: Option<(&Secret, &MasterKey)>,
         label: &str,
         options: InitOptions,
     ) -> Result<Config> {
@@ -156,11 +200,10 @@ impl Repository {
         };
         let mut mac = [0; 32];
         let mut slot = None;
-        if let Some(secret) = secret {
-            let master = MasterKey::generate()?;
+        if let Some((secret, master)) = secret {
             let (id, cost) = (config.repository, options.cost);
-            slot = Some(keys::add_slot(storage, id, &master, secret, label, cost)?);
-            mac = config_mac(&master, &config);
+            slot = Some(keys::add_slot(storage, id, master, secret, label, cost)?);
+            mac = config_mac(master, &config);
         }
         let stored = StoredConfig { config: config.clone(), mac };
         let bytes = frame::encode(FrameKind::Config, Seal::Plain, &stored.encode());
@@ -197,22 +240,60 @@ impl Repository {
         secret: Option<&Secret>,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let StoredConfig { config, mac } = Self::read_config(&*storage)?;
+        let stored = Self::read_config(&*storage)?;
         let location = || storage.location();
-        let master = match (config.encrypted, secret) {
+        let master = match (stored.config.encrypted, secret) {
             (false, None) => None,
             (false, Some(_)) => return Err(RepoError::NotEncrypted { location: location() }),
             (true, None) => return Err(RepoError::KeyNeeded { location: location() }),
-            (true, Some(secret)) => Some(keys::open_master(&*storage, config.repository, secret)?),
+            (true, Some(secret)) => {
+                Some(keys::open_master(&*storage, stored.config.repository, secret)?)
+            }
         };
+        Self::open_under(storage, stored, master, options)
+    }
+
+    /// Opens a repository with the key that another process of ours has of it
+    /// ([`Self::pass_key`]): without the work that a passphrase costs.
+    pub fn open_passed(
+        storage: Arc<dyn Storage>,
+        key: Option<&PassedKey>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let stored = Self::read_config(&*storage)?;
+        let location = || storage.location();
+        match (stored.config.encrypted, key) {
+            (false, Some(_)) => return Err(RepoError::NotEncrypted { location: location() }),
+            (true, None) => return Err(RepoError::KeyNeeded { location: location() }),
+            _ => {}
+        }
+        let master = key.map(|key| MasterKey::new(*key.0));
+        Self::open_under(storage, stored, master, options)
+    }
+
+    /// The key that opens this repository for another process; `None` without encryption. It is
+    /// what all slots protect: it goes through a pipe and nowhere else.
+    #[must_use]
+    pub fn pass_key(&self) -> Option<PassedKey> {
+        self.vault().master().map(|master| PassedKey(master.expose()))
+    }
+
+    /// What is left once the key is known: that it is the config's, and the index.
+    fn open_under(
+        storage: Arc<dyn Storage>,
+        StoredConfig { config, mac }: StoredConfig,
+        master: Option<MasterKey>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
         let expected = master.as_ref().map_or([0; 32], |master| config_mac(master, &config));
         if blake3::Hash::from_bytes(expected) != blake3::Hash::from_bytes(mac) {
             let what = "its authentication code does not match the key";
             return Err(RepoError::corrupt(ObjectKey::Config, what));
         }
-        let cache = options.cache.as_ref().and_then(|folder| {
-            let folder = folder.join(config.repository.to_string()).join("index");
-            match DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
+        let cache_folder = options.cache.as_ref().and_then(|folder| {
+            let folder = folder.join(config.repository.to_string());
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder.join("index"));
+            match made {
                 Ok(()) => Some(folder),
                 Err(err) => {
                     tracing::warn!("no cache folder {}: {err}", folder.display());
@@ -224,6 +305,7 @@ impl Repository {
         let counters = Arc::new(Counters::default());
         let storage: Arc<dyn Storage> =
             Arc::new(CountedStorage { inner: storage, counters: Arc::clone(&counters) });
+        let cache = cache_folder.as_ref().map(|folder| folder.join("index"));
         let index = Arc::new(Index::new(Arc::clone(&storage), Arc::clone(&vault), cache));
         index.reload()?;
         let cache = Arc::new(BlockCache::new(options.block_cache_bytes));
@@ -232,7 +314,7 @@ impl Repository {
         let chunks = ChunkReader { storage, vault, index, cache, ahead, counters, healer };
         let (trees, content) = (Trees::new(chunks.clone()), ContentReader::new(chunks.clone()));
         let (session_timeout, rules) = (options.session_timeout, Rules::ALL);
-        Ok(Self { config, chunks, trees, content, session_timeout, rules })
+        Ok(Self { config, chunks, trees, content, session_timeout, rules, cache_folder })
     }
 
     /// Without some of the rules that keep snapshots whole: to prove that each is needed.
@@ -321,6 +403,12 @@ impl Repository {
     /// Decodes and checks blocks into the cache. What cannot be read is left to who reads it.
     pub fn read_ahead(&self, next: &NextBlocks) {
         self.chunks.read_ahead(next);
+    }
+
+    /// Whether the same bytes have the same id in both: both are plain, or have one master key.
+    #[must_use]
+    pub fn shares_ids_with(&self, other: &Self) -> bool {
+        self.vault().shares_ids_with(other.vault())
     }
 
     /// Whether the index knows a chunk.

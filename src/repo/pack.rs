@@ -2,7 +2,7 @@
 
 use crate::codec::block::{self, Base, DeltaError};
 use crate::codec::{BlockEncoder, Element};
-use crate::format::index::{PackInfo, Record};
+use crate::format::index::{PackInfo, Place, Record};
 use crate::format::pack::{BlockEntry, Footer, TRAILER_LEN, Trailer};
 use crate::format::{
     ChunkEntry, ChunkId, Contents, OBJECT_HEADER_LEN, ObjectHeader, ObjectKey, PackId, PackKind,
@@ -168,6 +168,12 @@ impl PackBuilder {
         };
         FinishedPack { info, bytes: self.bytes, footer: self.footer }
     }
+}
+
+/// What a record of that pack says as a place.
+pub(crate) fn place(pack: PackInfo, record: &Record) -> Place {
+    let Record { block_offset, block_len, chunk_offset, chunk_len, base, .. } = *record;
+    Place { pack, block_offset, block_len, chunk_offset, chunk_len, base }
 }
 
 /// The index records of a pack that is number `pack` of its segment.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::codec::parity::{ParityOf, check_of, protect};
-use crate::format::parity::Parity;
+use crate::format::parity::{Parity, ParityHead};
 use crate::format::{Folder, ObjectKey, PackId, PackKind, limits};
 
 use super::Repository;
@@ -47,8 +47,8 @@ impl Repository {
         Ok((found, strangers))
     }
 
-    /// Reads a pack's parity whole: both heads and lists, and each recovery shard.
-    pub fn check_parity(&self, kind: PackKind, pack: PackId) -> Result<()> {
+    /// Reads a pack's parity whole: both heads and lists, and each recovery shard. Gives its head.
+    pub fn check_parity(&self, kind: PackKind, pack: PackId) -> Result<ParityHead> {
         let object = ObjectKey::Parity(pack);
         let bytes = self.storage().get(&object, limits::PARITY_MAX)?;
         let parity = Parity::decode(&bytes).in_object(&object)?;
@@ -63,24 +63,24 @@ impl Repository {
         if !parity.is_whole {
             return Err(RepoError::corrupt(object, "one of its two heads or lists is not whole"));
         }
-        Ok(())
+        Ok(parity.head)
     }
 
-    /// Builds the parity of a stored pack that has none, or a damaged one, which it replaces.
-    /// Returns the bytes that it takes.
+    /// Builds the parity of a stored pack that has none, or a damaged one, or one that makes up for
+    /// less, which it replaces. Returns the bytes that it takes.
     ///
     /// # Errors
     /// Where the pack is not what its name says: damage would be made to last.
     pub fn build_parity(&self, pack: &StoredPack, permille: u16) -> Result<u64> {
-        let object = ObjectKey::Pack(pack.kind, pack.id);
-        let stored = self.storage().get(&object, limits::PACK_MAX)?;
-        if blake3::hash(&stored).as_bytes() != &pack.id.0 {
-            return Err(RepoError::corrupt(object, "its bytes are not what its name says"));
+        let stored = self.proved_bytes(pack)?;
+        let object = ObjectKey::Parity(pack.id);
+        let parity = protect(self.parity_of(pack.kind, pack.id), &stored, permille)
+            .map_err(|err| RepoError::corrupt(object, err.to_string()))?;
+        // In its place at once: the pack is never without what protected it.
+        match self.storage().replace_damaged(&object, &parity) {
+            Err(err) if err.is_not_found() => self.storage().put_new(&object, &parity)?,
+            result => result?,
         }
-        match self.storage().delete(&ObjectKey::Parity(pack.id)) {
-            Err(err) if !err.is_not_found() => return Err(err.into()),
-            _ => {}
-        }
-        self.put_parity(pack.kind, pack.id, &stored, permille)
+        Ok(parity.len() as u64)
     }
 }

@@ -13,13 +13,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::format::index::{PackInfo, Place, Record, SegmentBuilder};
 use crate::format::pack::Footer;
-use crate::format::{
-    Folder, FrameKind, Generation, ObjectKey, PackId, PackKind, SegmentId, frame, limits,
-};
+use crate::format::{ObjectKey, PackId, SegmentId};
 
-use super::error::{InObject, RepoError, Result};
+use super::error::{RepoError, Result};
 use super::index::{self, is_io};
-use super::pack::{read_footer, records};
+use super::pack::{place, read_footer, records};
 use super::{Repository, Session, StoredPack};
 
 /// Records of one new segment: their building takes about 200 bytes each.
@@ -79,11 +77,8 @@ impl Repository {
         let mut plan = RebuildPlan { old: self.stored_segments()?, ..RebuildPlan::default() };
         // What is deleted later is in this view of the index, or was not readable.
         self.index().reload()?;
-        let doomed = self.doomed_packs()?;
-        let mut packs = Vec::new();
-        for kind in [PackKind::Meta, PackKind::Data] {
-            packs.extend(self.stored_packs(kind)?.0);
-        }
+        let doomed = self.generations()?.doomed();
+        let mut packs = self.all_packs()?;
         packs.retain(|pack| !doomed.contains(&pack.id));
         let lengths: HashMap<_, _> = packs.iter().map(|pack| (pack.id, pack.len)).collect();
         // Each once, however many segments name it.
@@ -148,32 +143,12 @@ impl Repository {
     /// A segment knows all chunks of a pack or none. Where index and footer do not agree, the pack's
     /// name tells which of them is wrong: a footer that is not sealed has no checksum of its own.
     fn check_bytes(&self, pack: &StoredPack) -> Result<()> {
-        let object = ObjectKey::Pack(pack.kind, pack.id);
-        let stored = self.storage().get(&object, limits::PACK_MAX)?;
-        if blake3::hash(&stored).as_bytes() == &pack.id.0 {
-            return Ok(());
-        }
-        Err(RepoError::corrupt(object, "its bytes are not what its name says"))
+        self.proved_bytes(pack).map(drop)
     }
 
     fn footer(&self, pack: &StoredPack) -> Result<(PackInfo, Footer)> {
         let object = ObjectKey::Pack(pack.kind, pack.id);
         read_footer(self.storage(), self.vault(), &object, pack.id, pack.kind)
-    }
-
-    /// Packs that a prune has decided to delete.
-    fn doomed_packs(&self) -> Result<HashSet<PackId>> {
-        let mut doomed = HashSet::new();
-        for listed in self.storage().list(Folder::Gc)? {
-            let Some(object @ ObjectKey::Decision(number)) = listed.key else { continue };
-            let max = (limits::GENERATION_MAX + frame::HEADER_LEN) as u64;
-            let bytes = self.storage().get(&object, max)?;
-            let payload = self.vault().decode_object(&object, FrameKind::Decision, &bytes)?;
-            let here = self.vault().repository();
-            let decision = Generation::decode(&payload, here, number).in_object(&object)?;
-            doomed.extend(decision.packs.into_iter().map(|(_, id)| id));
-        }
-        Ok(doomed)
     }
 
     /// Writes the new index and deletes the old one. `session` lives for as long as that takes;
@@ -206,11 +181,7 @@ impl Repository {
         plan.old.iter().for_each(|id| builder.replace(*id));
         self.publish(builder, &mut done)?;
         for id in &plan.old {
-            match self.storage().delete(&ObjectKey::Segment(*id)) {
-                Ok(()) => done.deleted += 1,
-                Err(err) if err.is_not_found() => {}
-                Err(err) => return Err(err.into()),
-            }
+            done.deleted += u64::from(self.delete_if_there(&ObjectKey::Segment(*id))?);
         }
         self.index().reload()?;
         Ok(done)
@@ -254,9 +225,4 @@ impl Repository {
             }
         }
     }
-}
-
-fn place(pack: PackInfo, record: &Record) -> Place {
-    let Record { block_offset, block_len, chunk_offset, chunk_len, base, .. } = *record;
-    Place { pack, block_offset, block_len, chunk_offset, chunk_len, base }
 }

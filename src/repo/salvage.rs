@@ -1,8 +1,6 @@
 //! Packs that are lost: finding them, putting right bytes back, and doing without them.
 //!
-//! What must stay true: bytes get under a pack's name only where their BLAKE3 is that name; a pack
-//! is set aside only once everything that could be read of it is in packs that the index names, so
-//! that no reader and no writer, whatever it knows of the index, ever has less than before.
+//! What must stay true: bytes get under a pack's name only where their BLAKE3 is that name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,8 +9,8 @@ use crate::format::{ChunkId, ObjectKey, PackId, PackKind, SnapshotId, limits};
 
 use super::blocks::{Chunk, Wanted};
 use super::error::{RepoError, Result};
-use super::pack::{read_footer, records};
-use super::{Repository, Session, StoredPack};
+use super::pack::{place, read_footer, records};
+use super::{Repository, StoredPack};
 
 impl Repository {
     /// Whether a stored pack's bytes are what its name says. Needs no key.
@@ -28,6 +26,19 @@ impl Repository {
             Err(err) if err.is_damage() || err.is_not_found() => Ok(None),
             Err(err) => Err(err.into()),
         }
+    }
+
+    /// The bytes of a stored pack, which are what its name says.
+    ///
+    /// # Errors
+    /// `Corrupt` where they are not.
+    pub(super) fn proved_bytes(&self, pack: &StoredPack) -> Result<Vec<u8>> {
+        let object = ObjectKey::Pack(pack.kind, pack.id);
+        let stored = self.storage().get(&object, limits::PACK_MAX)?;
+        if *blake3::hash(&stored).as_bytes() == pack.id.0 {
+            return Ok(stored);
+        }
+        Err(RepoError::corrupt(object, "its bytes are not what its name says"))
     }
 
     /// Packs that the index names and that are not there, neither when `stored` was listed nor now;
@@ -86,17 +97,7 @@ impl Repository {
             else {
                 continue;
             };
-            found.extend(records(&footer, 0).map(|record| {
-                let place = Place {
-                    pack: info,
-                    block_offset: record.block_offset,
-                    block_len: record.block_len,
-                    chunk_offset: record.chunk_offset,
-                    chunk_len: record.chunk_len,
-                    base: record.base,
-                };
-                (record.id, place)
-            }));
+            found.extend(records(&footer, 0).map(|record| (record.id, place(info, &record))));
         }
         // In the order of the packs, so that each block is decoded once.
         let order =
@@ -118,49 +119,18 @@ impl Repository {
         self.chunks.read(id, place, Wanted::Whole)
     }
 
-    /// Does without packs: publishes segments that name none of them, removes those that did, then
-    /// the packs, but for those that are whole by then; says how many that were. The caller has
-    /// written anew what could be read, in `session`, and flushed it. Stopped anywhere, it can be
-    /// run again.
-    pub fn set_aside(
-        &self,
-        packs: &HashMap<PackId, PackKind>,
-        session: &Session<'_>,
-    ) -> Result<u64> {
-        let going = self.not_whole(packs, session)?;
-        self.refuse_evicted(session.id())?;
-        self.index().reload()?;
-        self.index().sweep(&going.keys().copied().collect())?;
-        // Sweeping takes its time: somebody may have healed one, or taken the session for dead.
-        let gone = self.not_whole(&going, session)?;
-        self.refuse_evicted(session.id())?;
-        for (&id, &kind) in &gone {
-            self.delete_if_there(&ObjectKey::Pack(kind, id))?;
-            self.delete_if_there(&ObjectKey::Parity(id))?;
-        }
-        self.index().reload()?;
-        Ok(gone.len() as u64)
+    /// Whether a chunk can be had from places that `stays` takes, its base too where it needs one.
+    #[must_use]
+    pub fn has_chunk_in(&self, id: &ChunkId, stays: impl Fn(&Place) -> bool) -> bool {
+        let whole = |place: &Place| place.base.is_none() && stays(place);
+        self.index().has_place(id, |place| {
+            stays(place) && place.base.is_none_or(|base| self.index().has_place(&base, whole))
+        })
     }
 
-    fn not_whole(
-        &self,
-        packs: &HashMap<PackId, PackKind>,
-        session: &Session<'_>,
-    ) -> Result<HashMap<PackId, PackKind>> {
-        let mut found = HashMap::new();
-        for (&id, &kind) in packs {
-            session.beat_when_due()?;
-            if self.is_pack_whole(kind, id)? {
-                tracing::warn!("{} is whole now and stays", ObjectKey::Pack(kind, id));
-            } else {
-                found.insert(id, kind);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Nobody waits for a session that was taken for dead: what it relies on may go.
-    fn refuse_evicted(&self, session: SnapshotId) -> Result<()> {
+    /// An error where a session was taken for dead: nobody waits for it, and what it relies on may
+    /// go.
+    pub fn refuse_evicted(&self, session: SnapshotId) -> Result<()> {
         match self.storage().len(&ObjectKey::Snapshot(session)) {
             Err(err) if err.is_not_found() => Ok(()),
             found => found.map_err(RepoError::from).and(Err(RepoError::Evicted { session })),

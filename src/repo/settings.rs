@@ -1,24 +1,54 @@
 //! What the owner of a repository has set: numbered records, of which the last one holds.
 
-use crate::format::{Folder, FrameKind, ObjectKey, Settings, frame, limits};
+use crate::format::{Folder, FrameKind, ObjectKey, Settings, limits};
 
 use super::Repository;
-use super::error::{InObject, Result};
+use super::error::{InObject, RepoError, Result};
+use crate::sync::first_said;
 
 /// Times that a number is tried again because somebody else took it.
 const RACES_MAX: u32 = 8;
 
 impl Repository {
     /// The settings that hold; `None` where nobody has set anything. A record that is damaged is
-    /// logged, and the one before holds.
+    /// logged, and the one before holds. Where none can be read, that is said in as many words, and
+    /// parity is off: an ingest is worth more without it than not at all.
     pub fn settings(&self) -> Result<Option<Settings>> {
+        let mut damaged = Vec::new();
+        let mut found = None;
         for number in self.settings_numbers()? {
             match self.settings_record(number) {
-                Err(err) if err.is_damage() => tracing::error!("{err}; the settings before hold"),
-                result => return result.map(Some),
+                Err(err) if err.is_damage() => damaged.push(err),
+                result => {
+                    found = Some(result?);
+                    break;
+                }
             }
         }
-        Ok(None)
+        let so = match &found {
+            Some(settings) if settings.parity_permille > 0 => {
+                "the settings before hold, with parity"
+            }
+            Some(_) => "the settings before hold, without parity",
+            None => "no settings can be read: new packs get NO PARITY until `icecore parity --set`",
+        };
+        for err in damaged.iter().filter(|err| first_said(&err.object())) {
+            tracing::error!("{err}; {so}");
+        }
+        Ok(found)
+    }
+
+    /// Records that are damaged, of those that could hold: what came before one that can be read
+    /// says nothing any more.
+    pub fn damaged_settings(&self) -> Result<Vec<RepoError>> {
+        let mut damaged = Vec::new();
+        for number in self.settings_numbers()? {
+            match self.settings_record(number) {
+                Err(err) if err.is_damage() => damaged.push(err),
+                result => return result.map(|_| damaged),
+            }
+        }
+        Ok(damaged)
     }
 
     /// Parity that writers add to each pack, in thousandths of its bytes; 0 for none.
@@ -40,11 +70,9 @@ impl Repository {
                 parity_permille: permille,
             };
             let object = ObjectKey::Settings(number);
-            let payload = settings.encode();
-            let bytes = self.vault().encode_object(&object, FrameKind::Settings, payload)?;
-            match self.storage().put_new(&object, &bytes) {
+            match self.put_framed(&object, FrameKind::Settings, settings.encode()) {
                 Err(err) if err.is_already_exists() && races < RACES_MAX => races += 1,
-                result => return result.map(|()| settings).map_err(Into::into),
+                result => return result.map(|()| settings),
             }
         }
     }
@@ -52,21 +80,18 @@ impl Repository {
     /// Reads and checks one record.
     pub fn settings_record(&self, number: u64) -> Result<Settings> {
         let object = ObjectKey::Settings(number);
-        let max = (limits::SETTINGS_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max)?;
-        let payload = self.vault().decode_object(&object, FrameKind::Settings, &bytes)?;
+        let payload = self.read_framed(&object, FrameKind::Settings)?;
         Settings::decode(&payload, self.vault().repository(), number).in_object(&object)
     }
 
     /// Numbers of all records, the last one first.
     pub fn settings_numbers(&self) -> Result<Vec<u64>> {
-        let listed = self.storage().list(Folder::Settings)?.into_iter();
-        let mut numbers: Vec<u64> = listed
-            .filter_map(|listed| match listed.key {
-                Some(ObjectKey::Settings(number)) => Some(number),
-                _ => None,
-            })
-            .collect();
+        let number = |key| match key {
+            ObjectKey::Settings(number) => Some(number),
+            _ => None,
+        };
+        let listed = self.storage().names(Folder::Settings)?;
+        let mut numbers: Vec<u64> = listed.into_iter().filter_map(number).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         Ok(numbers)
     }

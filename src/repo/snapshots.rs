@@ -1,17 +1,11 @@
-//! Snapshots: listing them, and finding one by what people call it.
-//!
-//! A snapshot goes by `latest`, `latest~N` (N before it), the start of its id (4 digits and more),
-//! or a time: `2026-11-22`, `2026-11-22T15:04` and longer fit the newest snapshot within them.
+//! Snapshots: listing and reading them.
 //!
 //! What is listed and found are the snapshots that are not forgotten, with the tags that they have
 //! now (`marks`); what one was stored with is what [`Repository::read_snapshot`] gives.
 
 use std::collections::BTreeSet;
 
-use crate::format::{
-    Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, Time, frame, limits,
-};
-use crate::units::chain;
+use crate::format::{Commit, Folder, FrameKind, Leaf, ObjectKey, Snapshot, SnapshotId, Time};
 
 use super::Repository;
 use super::error::{InObject, RepoError, Result};
@@ -58,29 +52,6 @@ pub struct SnapshotList {
 }
 
 impl SnapshotList {
-    /// The snapshot that goes by `name` among those that pass the filter.
-    ///
-    /// # Errors
-    /// Where none or several do. A damaged snapshot is moved out of the list and into the error
-    /// where it may be the one that was meant.
-    pub fn find(&mut self, name: &str, filter: &SnapshotFilter) -> Result<Snapshot> {
-        let fitting: Vec<_> = self.snapshots.iter().filter(|each| filter.fits(each)).collect();
-        if name.starts_with("latest") {
-            for err in &self.damaged {
-                // It may be newer than the one that is taken.
-                tracing::warn!("{}; \"{name}\" is chosen without it", chain(err));
-            }
-        }
-        match choose(&fitting, name) {
-            Ok(snapshot) => Ok(snapshot.clone()),
-            Err(0) if name.starts_with("latest") && !self.damaged.is_empty() => {
-                Err(self.damaged.remove(0))
-            }
-            Err(0) => Err(RepoError::NoSuchSnapshot { name: name.to_owned() }),
-            Err(count) => Err(RepoError::AmbiguousSnapshot { name: name.to_owned(), count }),
-        }
-    }
-
     /// Drops what does not pass the filter.
     pub fn retain(&mut self, filter: &SnapshotFilter) {
         self.snapshots.retain(|snapshot| filter.fits(snapshot));
@@ -105,22 +76,35 @@ impl Repository {
     }
 
     fn read_commit(&self, id: SnapshotId) -> Result<Commit> {
+        let bytes = self.get_framed(&ObjectKey::Snapshot(id), FrameKind::Snapshot)?;
+        self.open_commit(id, &bytes)
+    }
+
+    /// Opens what stands under a snapshot's name.
+    pub(super) fn open_commit(&self, id: SnapshotId, bytes: &[u8]) -> Result<Commit> {
         let object = ObjectKey::Snapshot(id);
-        let max = (limits::SNAPSHOT_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max)?;
-        let payload = self.vault().decode_object(&object, FrameKind::Snapshot, &bytes)?;
+        let payload = self.vault().decode_object(&object, FrameKind::Snapshot, bytes)?;
+        Commit::decode(&payload, self.vault().repository(), id).in_object(&object)
+    }
+
+    /// What these bytes would be under the name of a snapshot; `None` for a tombstone.
+    pub fn decode_snapshot(&self, id: SnapshotId, bytes: &[u8]) -> Result<Option<Snapshot>> {
+        let object = ObjectKey::Snapshot(id);
+        let payload = self.vault().decode_object(&object, FrameKind::Snapshot, bytes)?;
         let repository = self.vault().repository();
-        Commit::decode(&payload, repository, id).in_object(&object)
+        match Commit::decode(&payload, repository, id).in_object(&object)? {
+            Commit::Snapshot(snapshot) => Ok(Some(*snapshot)),
+            Commit::Tombstone { .. } => Ok(None),
+        }
     }
 
     /// Ids of what stands in the snapshots' folder, tombstones included: one listing, no reads.
     pub fn snapshot_ids(&self) -> Result<Vec<SnapshotId>> {
-        let listed = self.storage().list(Folder::Snapshots)?;
         let id = |key| match key {
-            Some(ObjectKey::Snapshot(id)) => Some(id),
+            ObjectKey::Snapshot(id) => Some(id),
             _ => None,
         };
-        Ok(listed.into_iter().filter_map(|entry| id(entry.key)).collect())
+        Ok(self.storage().names(Folder::Snapshots)?.into_iter().filter_map(id).collect())
     }
 
     /// All snapshots that are not forgotten, oldest first. One that cannot be read does not hide
@@ -173,28 +157,4 @@ impl Repository {
             None => unreachable!("a decoded snapshot has a root"),
         }
     }
-}
-
-/// The snapshot that `name` means, or how many it would fit.
-fn choose<'s>(snapshots: &[&'s Snapshot], name: &str) -> Result<&'s Snapshot, usize> {
-    if let Some(back) = name.strip_prefix("latest") {
-        let back = match back.strip_prefix('~') {
-            Some(number) => number.parse().map_err(|_| 0_usize)?,
-            None if back.is_empty() => 0,
-            None => return Err(0),
-        };
-        return snapshots.iter().rev().nth(back).copied().ok_or(0);
-    }
-    let hex =
-        name.len() >= 4 && name.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
-    if hex {
-        let mut fitting = snapshots.iter().filter(|each| each.id.to_string().starts_with(name));
-        match (fitting.next(), fitting.count()) {
-            (Some(only), 0) => return Ok(only),
-            (Some(_), more) => return Err(1 + more),
-            (None, _) => {}
-        }
-    }
-    let Some((from, to)) = crate::units::time_span(name) else { return Err(0) };
-    snapshots.iter().rfind(|each| from <= each.time && each.time < to).copied().ok_or(0)
 }

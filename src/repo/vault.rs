@@ -25,6 +25,7 @@ pub(crate) struct Vault {
 }
 
 /// What keys the ids of content and of pages.
+#[derive(PartialEq, Eq)]
 struct IdKeys {
     chunk: [u8; 32],
     page: [u8; 32],
@@ -92,6 +93,11 @@ impl Vault {
             (PackKind::Data, None) => *blake3::hash(plain).as_bytes(),
             (PackKind::Meta, None) => blake3::derive_key(PLAIN_PAGE_CONTEXT, plain),
         })
+    }
+
+    /// Whether both give the same ids.
+    pub(crate) fn shares_ids_with(&self, other: &Self) -> bool {
+        self.id_keys == other.id_keys
     }
 
     /// Shifts the chunker's cuts, so that chunk lengths tell an outsider nothing of the content.

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use crate::format::index::{PackInfo, Place};
 use crate::format::pack::{BlockEntry, Footer};
 use crate::format::{
-    Beat, ChunkId, Commit, Contents, Folder, Forgotten, FrameKind, Generation, OBJECT_HEADER_LEN,
-    ObjectKey, PackId, PackKind, Pin, SegmentId, SnapshotId, Tagging, frame, limits,
+    Beat, ChunkId, Commit, Contents, Folder, Forgotten, FrameKind, Generation, LedgerRecord,
+    OBJECT_HEADER_LEN, ObjectKey, PackId, PackKind, Pin, SegmentId, Settings, SnapshotId, Tagging,
+    frame,
 };
 
 use super::Repository;
@@ -72,6 +73,13 @@ impl Repository {
         Ok((packs, strangers))
     }
 
+    /// All packs, those of pages first.
+    pub fn all_packs(&self) -> Result<Vec<StoredPack>> {
+        let mut packs = self.stored_packs(PackKind::Meta)?.0;
+        packs.extend(self.stored_packs(PackKind::Data)?.0);
+        Ok(packs)
+    }
+
     /// All index segments.
     pub fn stored_segments(&self) -> Result<Vec<SegmentId>> {
         let listed = self.storage().list(Folder::Index)?;
@@ -106,20 +114,28 @@ impl Repository {
         let segment = crate::format::index::Segment::open(body).map_err(malformed)?;
         segment.check().map_err(malformed)?;
         check.chunks = segment.len() as u64;
+        let mut missing = Vec::new();
         for pack in segment.packs() {
             let pack = pack.map_err(malformed)?;
-            let pack_object = ObjectKey::Pack(pack.kind, pack.id);
-            let what = match packs.get(&pack.id) {
-                // A merge that ran beside a prune may bring back what that one swept.
-                None if self.generations()?.doomed().contains(&pack.id) => continue,
-                None => PACK_MISSING.to_owned(),
+            match packs.get(&pack.id) {
+                None => missing.push((pack.kind, pack.id)),
                 Some(&len) if len != pack.stored_len => {
-                    format!("has {len} bytes, the index says {}", pack.stored_len)
+                    let what = format!("has {len} bytes, the index says {}", pack.stored_len);
+                    check
+                        .errors
+                        .push(RepoError::corrupt(ObjectKey::Pack(pack.kind, pack.id), what));
                 }
-                Some(_) => continue,
-            };
-            check.errors.push(RepoError::corrupt(pack_object, what));
+                Some(_) => {}
+            }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // A merge that ran beside a prune may bring back what that one swept.
+        let doomed = self.generations()?.doomed();
+        missing.retain(|(_, id)| !doomed.contains(id));
+        let error = |(kind, id)| RepoError::corrupt(ObjectKey::Pack(kind, id), PACK_MISSING);
+        check.errors.extend(missing.into_iter().map(error));
         Ok(())
     }
 
@@ -251,9 +267,7 @@ impl Repository {
     /// Checks one beat of a session.
     pub fn check_beat(&self, session: SnapshotId, number: u64) -> Result<()> {
         let object = ObjectKey::Beat(session, number);
-        let max = (limits::BEAT_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max)?;
-        let payload = self.vault().decode_object(&object, FrameKind::Beat, &bytes)?;
+        let payload = self.read_framed(&object, FrameKind::Beat)?;
         let beat = Beat::decode(&payload).in_object(&object)?;
         if beat.repository != self.vault().repository() {
             let what = format!("it belongs to repository {}", beat.repository);
@@ -278,6 +292,8 @@ impl Repository {
     pub fn check_small(&self, object: &ObjectKey, bytes: &[u8]) -> Result<()> {
         let kind = match object {
             ObjectKey::Snapshot(_) => FrameKind::Snapshot,
+            ObjectKey::Settings(_) => FrameKind::Settings,
+            ObjectKey::Ledger(..) => FrameKind::Ledger,
             object => match frame_of(object) {
                 Some(kind) => kind,
                 None => return Ok(()),
@@ -290,6 +306,8 @@ impl Repository {
             ObjectKey::Forgotten(id) => Forgotten::decode(&payload, here, id).map(drop),
             ObjectKey::Tags(id, number) => Tagging::decode(&payload, here, id, number).map(drop),
             ObjectKey::Pin(id, beat) => Pin::decode(&payload, here, id, beat).map(drop),
+            ObjectKey::Settings(number) => Settings::decode(&payload, here, number).map(drop),
+            ObjectKey::Ledger(secs, id) => LedgerRecord::decode(&payload, here, secs, id).map(drop),
             ObjectKey::Candidates(number) | ObjectKey::Decision(number) => {
                 Generation::decode(&payload, here, number).map(drop)
             }

@@ -33,7 +33,7 @@ fn group_json(plan: &ForgetPlan, group: &Group) -> Value {
         let paths = snapshot.map(source_paths).unwrap_or_default();
         json!({
             "id": verdict.id,
-            "time": as_json::time(verdict.time),
+            "time": snapshot.map(|snapshot| as_json::time(snapshot.time)),
             "host": snapshot.map(|snapshot| &snapshot.host),
             "tags": snapshot.map(|snapshot| &snapshot.tags),
             "sources": paths.iter().map(|path| as_json::path(path)).collect::<Vec<_>>(),
@@ -105,15 +105,18 @@ impl Columns {
         let words = |bytes: &[u8]| text::escaped(bytes).into_owned();
         let snapshot = plan.snapshots.get(&verdict.id);
         let mut row = vec![if verdict.is_kept() { "keep".into() } else { "forget".into() }];
-        row.extend([verdict.id.short(), units::local_time(verdict.time)]);
+        let time = snapshot.map_or_else(String::new, |each| units::local_time(each.time));
+        row.extend([verdict.id.short(), time]);
         if self.host {
             row.push(snapshot.map_or_else(String::new, |each| words(each.host.as_bytes())));
         }
         let tags = snapshot.map_or_else(String::new, |each| each.tags.join(","));
         row.push(words(tags.as_bytes()));
         if self.sources {
-            let paths = snapshot.map(source_paths).unwrap_or_default();
-            row.push(paths.into_iter().map(words).collect::<Vec<_>>().join(" "));
+            row.push(snapshot.map_or_else(
+                || "it cannot be read".into(),
+                |each| source_paths(each).into_iter().map(words).collect::<Vec<_>>().join(" "),
+            ));
         }
         let reasons: Vec<_> = verdict.reasons.iter().map(ToString::to_string).collect();
         row.push(words(reasons.join("; ").as_bytes()));
@@ -131,9 +134,9 @@ pub fn done_text(done: &ForgetReport) -> String {
     out
 }
 
-/// Snapshots after their tags were changed.
+/// Snapshots after their tags were changed, or would be.
 #[must_use]
-pub fn tagged_json(tagged: &[Tagged]) -> Value {
+pub fn tagged_json(tagged: &[Tagged], dry_run: bool) -> Value {
     let each = |one: &Tagged| {
         json!({
             "id": one.id,
@@ -142,7 +145,7 @@ pub fn tagged_json(tagged: &[Tagged]) -> Value {
             "protected": one.protected,
         })
     };
-    json!({ "snapshots": tagged.iter().map(each).collect::<Vec<_>>() })
+    json!({ "dry_run": dry_run, "snapshots": tagged.iter().map(each).collect::<Vec<_>>() })
 }
 
 /// The same, a line each.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{json as as_json, text};
+use super::{captures, json as as_json, text};
 use crate::format::Added;
 use crate::ops::ingest::IngestReport;
 use crate::units;
@@ -27,6 +27,8 @@ pub fn json(report: &IngestReport) -> Value {
         "partial": report.snapshot.is_some() && report.troubles_count > 0,
         "troubles_count": report.troubles_count,
         "troubles": as_json::troubles(&report.troubles),
+        "captures": as_json::captures(&report.captures),
+        "skew": captures::skew(&report.captures).map(|skew| skew.as_secs_f64()),
         "duration": report.duration.as_secs_f64(),
     })
 }
@@ -63,6 +65,9 @@ pub fn text(report: &IngestReport) -> String {
         ("left out", some(report.excluded, "entry")),
         ("size", format!("{}, {} read", units::size(report.bytes), units::size(report.bytes_read))),
         ("added", report.snapshot.map_or(String::new(), |_| added(report.added))),
+        ("captured", captures::methods(&report.captures)),
+        ("no database", captures::as_files(&report.captures)),
+        ("skew", captures::skew(&report.captures).map_or(String::new(), text::duration)),
         ("took", text::duration(report.duration)),
         (
             "troubles",

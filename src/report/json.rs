@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::format::{Body, File, Node, Owner, Snapshot, Time, Totals, Trouble};
+use crate::format::{Body, Capture, File, Node, Origin, Owner, Snapshot, Time, Totals, Trouble};
 use crate::ops::stats::{ClassSums, FileSum};
 use crate::units;
 
@@ -69,12 +69,39 @@ pub fn snapshot(snapshot: &Snapshot) -> Value {
         "tags": snapshot.tags,
         "sources": snapshot.sources.iter().map(|source| path(&source.path)).collect::<Vec<_>>(),
         "parent": snapshot.parent,
+        "origin": snapshot.origin.map(origin),
         "totals": totals(&snapshot.totals()),
         "added": { "chunks": added.chunks, "plain": added.plain, "stored": added.stored },
         "partial": snapshot.is_partial(),
         "troubles_count": snapshot.troubles_count,
         "troubles": troubles(&snapshot.troubles),
+        "captures": captures(&snapshot.captures),
     })
+}
+
+/// The snapshot that a copy was made of.
+fn origin(origin: Origin) -> Value {
+    json!({ "repository": origin.repository, "snapshot": origin.snapshot })
+}
+
+/// How sources were captured.
+#[must_use]
+pub fn captures(captures: &[Capture]) -> Value {
+    let facts = |capture: &Capture| {
+        let fact = |(name, value): &(String, String)| (name.clone(), Value::from(value.clone()));
+        Value::Object(capture.facts.iter().map(fact).collect())
+    };
+    let each = |capture: &Capture| {
+        json!({
+            "source": capture.source,
+            "method": capture.method,
+            "path": path(&capture.path),
+            "started": time(capture.started),
+            "ended": time(capture.ended),
+            "facts": facts(capture),
+        })
+    };
+    captures.iter().map(each).collect()
 }
 
 /// What went wrong at the sources.

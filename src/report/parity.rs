@@ -8,8 +8,12 @@ use crate::units;
 
 /// As JSON.
 #[must_use]
-pub fn json(report: &ParityReport) -> Value {
-    serde_json::to_value(report).unwrap_or_default()
+pub fn json(report: &ParityReport, dry_run: bool) -> Value {
+    let mut fields = serde_json::to_value(report).unwrap_or_default();
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("dry_run".into(), dry_run.into());
+    }
+    fields
 }
 
 /// A share of thousandths as people write it: `5%`.
@@ -33,6 +37,10 @@ pub fn text(report: &ParityReport) -> String {
         0 => String::new(),
         built => format!("{}, {}", number(built), units::size(report.built_bytes)),
     };
+    let to_build = match report.to_build {
+        0 => String::new(),
+        packs => text::count(packs, "pack"),
+    };
     let not_built = match report.failed.len() as u64 {
         0 => String::new(),
         failed => number(failed),
@@ -45,8 +53,10 @@ pub fn text(report: &ParityReport) -> String {
         units::size(report.pack_bytes)
     );
     text::facts(&[
+        ("settings damaged", report.settings_damaged.join("; ")),
         ("parity", set),
         ("protected packs", packs),
+        ("to build", to_build),
         ("built", built),
         ("not built", not_built),
     ])

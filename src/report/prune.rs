@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{json as as_json, text};
 use crate::format::ObjectKey;
-use crate::ops::prune::{Fate, PackSums, PrunePlan, PruneReport};
+use crate::ops::prune::{Fate, OpenGeneration, PackSums, PrunePlan, PruneReport, Temporaries};
 use crate::units;
 
 /// What a fate is called in JSON.
@@ -50,16 +50,7 @@ pub fn plan_json(plan: &PrunePlan) -> Value {
         })
         .collect();
     let removed: Vec<String> = plan.snapshots_removed.iter().map(ToString::to_string).collect();
-    let open = plan.open.as_ref().map(|open| {
-        json!({
-            "number": open.number,
-            "host": open.host,
-            "time": as_json::time(open.at),
-            "decided": open.decided,
-            "packs": open.packs,
-            "snapshots": open.snapshots,
-        })
-    });
+    let open = plan.open.as_ref().map(open_json);
     json!({
         "generation": plan.number,
         "open_generation": open,
@@ -68,8 +59,50 @@ pub fn plan_json(plan: &PrunePlan) -> Value {
         "snapshots_removed": removed,
         "packs": by_fate,
         "packs_leaving": leaving,
+        "temporaries": { "files": plan.temporaries.files, "bytes": plan.temporaries.bytes },
         "freed": plan.freed(),
     })
+}
+
+/// An unfinished generation as JSON.
+#[must_use]
+pub fn open_json(open: &OpenGeneration) -> Value {
+    json!({
+        "number": open.number,
+        "host": open.host,
+        "time": as_json::time(open.at),
+        "decided": open.decided,
+        "packs": open.packs,
+        "snapshots": open.snapshots,
+        "waits_until": open.waits_until.map(as_json::time),
+    })
+}
+
+/// An unfinished generation that is all that a prune goes on with.
+#[must_use]
+pub fn open_text(open: &OpenGeneration) -> String {
+    let then = match (open.decided, open.waits_until) {
+        (true, Some(until)) => {
+            format!("nothing to do before {}, when its grace has passed", units::local_time(until))
+        }
+        _ => "decide which of them go, and wait for the grace; all else comes after that".into(),
+    };
+    text::facts(&[("unfinished", generation(open)), ("plan", then)])
+}
+
+fn generation(open: &OpenGeneration) -> String {
+    let state = if open.decided { "decided" } else { "undecided" };
+    format!(
+        "generation {} of {}, {state}, {} at {}",
+        open.number,
+        text::escaped(open.host.as_bytes()),
+        named(open.snapshots, open.packs),
+        units::local_time(open.at)
+    )
+}
+
+fn named(snapshots: u64, packs: u64) -> String {
+    format!("{}, {}", text::count(snapshots, "snapshot"), text::count(packs, "pack"))
 }
 
 /// The plan in words.
@@ -77,17 +110,11 @@ pub fn plan_json(plan: &PrunePlan) -> Value {
 pub fn plan_text(plan: &PrunePlan) -> String {
     let mut rows = Vec::new();
     if let Some(open) = &plan.open {
-        let state = if open.decided { "decided" } else { "undecided" };
-        rows.push((
-            "unfinished",
-            format!(
-                "generation {} of {}, {state}, {} at {}: gone on with first",
-                open.number,
-                text::escaped(open.host.as_bytes()),
-                text::count(open.packs, "pack"),
-                units::local_time(open.at)
-            ),
-        ));
+        let then = match open.decided {
+            true => "finished first",
+            false => "decided and finished first, then all is planned anew",
+        };
+        rows.push(("unfinished", format!("{}: {then}", generation(open))));
     }
     let removed = plan.snapshots_removed.len() as u64;
     let pinned = match plan.snapshots_pinned {
@@ -109,8 +136,18 @@ pub fn plan_text(plan: &PrunePlan) -> String {
         let packs = text::count(packs, "pack");
         rows.push(("packs", format!("{}: {packs}, {}{unused}", words(fate), units::size(bytes))));
     }
+    if plan.temporaries.files > 0 {
+        rows.push((
+            "temporary",
+            format!("delete: left by stopped writers: {}", files(plan.temporaries)),
+        ));
+    }
     rows.push(("frees", units::size(plan.freed())));
     text::facts(&rows)
+}
+
+fn files(temporaries: Temporaries) -> String {
+    format!("{}, {}", text::count(temporaries.files, "file"), units::size(temporaries.bytes))
 }
 
 /// What was done, as JSON.
@@ -124,10 +161,13 @@ pub fn json(report: &PruneReport) -> Value {
         "deleted_bytes": report.swept.bytes,
         "deleted_snapshots": report.swept.snapshots,
         "deleted_segments": report.swept.segments,
+        "deleted_temporaries": report.temporaries.files,
+        "deleted_temporary_bytes": report.temporaries.bytes,
         "evicted_sessions": report.evicted,
         "expired_records": report.expired,
         "waits_until": report.waits_until.map(as_json::time),
         "waiting_packs": report.waiting_packs,
+        "waiting_snapshots": report.waiting_snapshots,
         "duration": report.duration_ms as f64 / 1e3,
     })
 }
@@ -150,15 +190,16 @@ pub fn text(report: &PruneReport) -> String {
             units::size(swept.bytes)
         ),
     ));
+    if report.temporaries.files > 0 {
+        rows.push(("temporary", format!("deleted {}", files(report.temporaries))));
+    }
     if report.evicted > 0 {
         rows.push(("evicted", text::count(report.evicted, "session")));
     }
     if let Some(until) = report.waits_until {
-        let packs = text::count(report.waiting_packs, "pack");
-        rows.push((
-            "waits",
-            format!("{packs} go with the first prune after {}", units::local_time(until)),
-        ));
+        let what = named(report.waiting_snapshots, report.waiting_packs);
+        let after = units::local_time(until);
+        rows.push(("waits", format!("{what}: deleted by the first prune after {after}")));
     }
     rows.push(("took", text::duration(Duration::from_millis(report.duration_ms))));
     text::facts(&rows)

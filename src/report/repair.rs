@@ -33,7 +33,12 @@ pub fn packs_plan(plan: &PacksPlan) -> Vec<String> {
         };
         format!("{} {is}: {way}", pack.object)
     });
-    lines.collect()
+    let mut lines: Vec<_> = lines.collect();
+    if plan.returning_chunks > 0 {
+        let chunks = text::count(plan.returning_chunks, "chunk");
+        lines.push(format!("{chunks} that were lost before: to be taken from the replica"));
+    }
+    lines
 }
 
 /// A line for each path that lost content.
@@ -56,6 +61,12 @@ pub fn packs_text(report: &PacksReport) -> String {
     let some = |amount: u64| if amount == 0 { String::new() } else { number(amount) };
     let plan = &report.plan;
     let verdict = match (plan.bad.len() as u64, report.dry_run) {
+        (0, true) if plan.returning_chunks > 0 => {
+            "all packs are whole, and what was lost before can come back".to_owned()
+        }
+        (0, _) if report.returned_chunks > 0 && report.lost_paths == 0 => {
+            "what was lost before is back".to_owned()
+        }
         (0, _) if report.lost_paths == 0 => "all packs are whole".to_owned(),
         (0, _) => "all packs are whole, and content was lost before".to_owned(),
         (bad, true) => format!("{} to repair, nothing was changed", text::count(bad, "pack")),
@@ -77,10 +88,29 @@ pub fn packs_text(report: &PacksReport) -> String {
                 chunks => text::count(chunks, "chunk"),
             },
         ),
+        (
+            "brought back",
+            match report.returned_chunks {
+                0 => String::new(),
+                chunks => text::count(chunks, "chunk"),
+            },
+        ),
         ("lost paths", some(report.lost_paths)),
         ("successors", successors.join(" ")),
         ("forgotten", some(report.forgotten)),
+        ("whole again", whole_again(report)),
     ])
+}
+
+/// Successors that name losses which are none any more.
+fn whole_again(report: &PacksReport) -> String {
+    match report.whole_again.as_slice() {
+        [] => String::new(),
+        ids => {
+            let ids: Vec<_> = ids.iter().map(|id| id.short()).collect();
+            format!("{}, made when content was lost; `icecore forget` them", ids.join(" "))
+        }
+    }
 }
 
 fn all(errors: &[RepoError]) -> Vec<String> {
@@ -89,7 +119,7 @@ fn all(errors: &[RepoError]) -> Vec<String> {
 
 /// A repair of the index; `done` where it was carried out.
 #[must_use]
-pub fn index_json(plan: &RebuildPlan, done: Option<&Rebuilt>) -> Value {
+pub fn index_json(plan: &RebuildPlan, done: Option<&Rebuilt>, dry_run: bool) -> Value {
     let done = done.map(|done| {
         json!({
             "segments": done.segments,
@@ -99,6 +129,7 @@ pub fn index_json(plan: &RebuildPlan, done: Option<&Rebuilt>) -> Value {
         })
     });
     json!({
+        "dry_run": dry_run,
         "segments": plan.old.len(),
         "damaged": all(&plan.damaged),
         "wrong": all(&plan.wrong),
@@ -163,13 +194,16 @@ const fn step(finding: &Finding) -> &'static str {
         Step::Replace => "replace",
         Step::Remove => "remove",
         Step::Void => "empty",
+        Step::Return => "bring back",
+        Step::Renew => "renew",
+        Step::Record => "record as lost",
         Step::Leave => "leave",
     }
 }
 
-/// A repair of snapshots; `done`: how many objects were replaced and removed.
+/// A repair of snapshots; `done`: how many objects were written and removed.
 #[must_use]
-pub fn snapshots_json(plan: &SnapshotsPlan, done: Option<(u64, u64)>) -> Value {
+pub fn snapshots_json(plan: &SnapshotsPlan, done: Option<(u64, u64)>, dry_run: bool) -> Value {
     let finding = |finding: &Finding| {
         json!({
             "object": finding.object.to_string(),
@@ -181,10 +215,12 @@ pub fn snapshots_json(plan: &SnapshotsPlan, done: Option<(u64, u64)>) -> Value {
     let incomplete = plan.incomplete.iter();
     let incomplete = incomplete.map(|it| json!({ "snapshot": it.snapshot, "what": it.error }));
     json!({
+        "dry_run": dry_run,
         "snapshots": plan.snapshots,
         "damaged": plan.findings.iter().map(finding).collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
-        "done": done.map(|(replaced, removed)| json!({ "replaced": replaced, "removed": removed })),
+        "postponed": plan.is_postponed,
+        "done": done.map(|(replaced, removed)| json!({ "written": replaced, "removed": removed })),
     })
 }
 
@@ -198,6 +234,9 @@ pub fn snapshots_text(plan: &SnapshotsPlan) -> String {
     for incomplete in &plan.incomplete {
         let (id, what) = (incomplete.snapshot.short(), &incomplete.error);
         out.push_str(&format!("incomplete: snapshot {id}: {what}\n"));
+    }
+    if plan.is_postponed {
+        out.push_str("missing snapshots: not looked for while a record of prune cannot be read\n");
     }
     if plan.findings.is_empty() && plan.incomplete.is_empty() {
         out.push_str("all good\n");

@@ -83,6 +83,8 @@ fn listings_are_sorted_and_complete(storage: &dyn Storage) {
     for folder in Folder::ALL {
         let listed = storage.list(folder).unwrap();
         assert!(listed.is_sorted_by(|a, b| a.name < b.name), "{listed:?}");
+        let keys: Vec<_> = listed.iter().filter_map(|entry| entry.key).collect();
+        assert_eq!(storage.names(folder).unwrap(), keys);
         for entry in listed {
             assert_eq!(entry.key.map(|key| key.to_string()).as_ref(), Some(&entry.name));
             assert_eq!(entry.len, entry.name.len() as u64);

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Listed, Storage, StorageError};
+use super::{Listed, Storage, StorageError, Temporary};
 use crate::format::{Folder, ObjectKey};
 use crate::sync::lock;
 
@@ -112,12 +112,28 @@ impl<S: Storage> Storage for LimitedStorage<S> {
         self.inner.list(folder)
     }
 
+    fn names(&self, folder: Folder) -> Result<Vec<ObjectKey>, StorageError> {
+        self.inner.names(folder)
+    }
+
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         self.inner.delete(key)
     }
 
     fn folder_path(&self, folder: Folder) -> Option<std::path::PathBuf> {
         self.inner.folder_path(folder)
+    }
+
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        self.inner.temporaries()
+    }
+
+    fn delete_temporary(&self, name: &str) -> Result<bool, StorageError> {
+        self.inner.delete_temporary(name)
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.inner.now()
     }
 }
 

@@ -12,12 +12,14 @@
 //! The root stays open as long as the storage, so that its file system cannot be unmounted and
 //! new folders never land in the empty mount point below.
 
+mod temporaries;
+
 use std::{
     collections::HashSet,
     fs::{self, DirEntry, File},
     io,
     num::NonZeroUsize,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -27,7 +29,7 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Listed, Storage, StorageError};
+use super::{Listed, Storage, StorageError, Temporary};
 use crate::sync::lock;
 use crate::{
     format::{Folder, ObjectKey},
@@ -37,6 +39,10 @@ use crate::{
 /// Packs kept open: enough for the threads of a mount, far below any limit of open files. Space
 /// of a pruned pack is free only once its handle has gone.
 const OPEN_PACKS_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// Who deletes temporary files is a prune, once their writer was silent for too long.
+const TEMPORARY_GONE: &str = "its temporary file was deleted: a prune took this writer for dead, for \
+                              it was silent for so long that its session had expired; run it again";
 
 /// Objects as files below a root folder.
 #[derive(Debug)]
@@ -118,24 +124,6 @@ impl LocalStorage {
         &self.root
     }
 
-    /// Temporary files of running or interrupted writes, as absolute paths. Which of them are
-    /// abandoned is not known here.
-    pub fn temporaries(&self) -> Result<Vec<PathBuf>, StorageError> {
-        let mut found = Vec::new();
-        let mut keep = |name: &str, _: &DirEntry| {
-            if name.rsplit('/').next().is_some_and(fsutil::is_temporary) {
-                found.push(self.root.join(name));
-            }
-        };
-        walk(&self.root, "", 0, &mut keep).map_err(|err| self.io("list", ".", err))?;
-        for folder in Folder::ALL {
-            walk(&self.root, folder.name(), 1, &mut keep)
-                .map_err(|err| self.io("list", folder.name(), err))?;
-        }
-        found.sort();
-        Ok(found)
-    }
-
     fn path(&self, key: &ObjectKey) -> PathBuf {
         self.root.join(key.to_string())
     }
@@ -173,7 +161,11 @@ impl LocalStorage {
             return StorageError::Full { object: *key, location, source: failure.source };
         }
         self.poisoned.store(true, Ordering::Release);
-        self.io("write", key, failure.source)
+        let source = match failure.is_temporary_gone() {
+            true => io::Error::new(io::ErrorKind::NotFound, TEMPORARY_GONE),
+            false => failure.source,
+        };
+        self.io("write", key, source)
     }
 
     /// Makes a subfolder (a path below the root) and those above it, durable on return.
@@ -278,6 +270,37 @@ impl LocalStorage {
     }
 }
 
+impl LocalStorage {
+    /// Visits what is in a folder, but temporary files: its name below the root, and itself.
+    fn visit(
+        &self,
+        folder: Folder,
+        visit: &mut impl FnMut(&str, &DirEntry),
+    ) -> Result<(), StorageError> {
+        let depth = match folder {
+            Folder::Data
+            | Folder::Meta
+            | Folder::Parity
+            | Folder::Sessions
+            | Folder::Tags
+            | Folder::Pins => 1,
+            Folder::Keys
+            | Folder::Snapshots
+            | Folder::Forgotten
+            | Folder::Index
+            | Folder::Gc
+            | Folder::Ledger
+            | Folder::Settings => 0,
+        };
+        let visited = walk(&self.root, folder.name(), depth, &mut |name, entry| {
+            if !name.rsplit('/').next().is_some_and(fsutil::is_temporary) {
+                visit(name, entry);
+            }
+        });
+        visited.map_err(|err| self.io("list", folder.name(), err))
+    }
+}
+
 impl Storage for LocalStorage {
     fn location(&self) -> String {
         self.root.display().to_string()
@@ -334,41 +357,39 @@ impl Storage for LocalStorage {
     }
 
     fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError> {
-        let depth = match folder {
-            Folder::Data
-            | Folder::Meta
-            | Folder::Parity
-            | Folder::Sessions
-            | Folder::Tags
-            | Folder::Pins => 1,
-            Folder::Keys
-            | Folder::Snapshots
-            | Folder::Forgotten
-            | Folder::Index
-            | Folder::Gc
-            | Folder::Ledger
-            | Folder::Settings => 0,
-        };
         let mut listed = Vec::new();
-        walk(&self.root, folder.name(), depth, &mut |name, entry| {
-            if name.rsplit('/').next().is_some_and(fsutil::is_temporary) {
-                return;
-            }
+        self.visit(folder, &mut |name, entry| {
             // Follows links: packs may have been moved to another disk. What is no file has no
             // length.
-            let (is_file, len) = match fs::metadata(entry.path()) {
-                Ok(meta) if meta.is_file() => (true, meta.len()),
-                Ok(_) => (false, 0),
+            let (is_file, len, written) = match fs::metadata(entry.path()) {
+                Ok(meta) if meta.is_file() => (true, meta.len(), u64::try_from(meta.mtime()).ok()),
+                Ok(_) => (false, 0, None),
                 // Deleted since the folder was read, unless it is a dangling link.
-                Err(_) if entry.path().is_symlink() => (false, 0),
+                Err(_) if entry.path().is_symlink() => (false, 0, None),
                 Err(_) => return,
             };
             let key = ObjectKey::parse(name).filter(|_| is_file);
-            listed.push(Listed { name: name.into(), key, len });
-        })
-        .map_err(|err| self.io("list", folder.name(), err))?;
+            listed.push(Listed { name: name.into(), key, len, written });
+        })?;
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
+    }
+
+    fn names(&self, folder: Folder) -> Result<Vec<ObjectKey>, StorageError> {
+        let mut names = Vec::new();
+        self.visit(folder, &mut |name, entry| {
+            let Some(key) = ObjectKey::parse(name) else { return };
+            let is_file = match entry.file_type() {
+                Ok(kind) if kind.is_symlink() => entry.path().is_file(),
+                Ok(kind) => kind.is_file(),
+                Err(_) => false,
+            };
+            if is_file {
+                names.push((name.to_owned(), key));
+            }
+        })?;
+        names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(names.into_iter().map(|(_, key)| key).collect())
     }
 
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
@@ -380,6 +401,19 @@ impl Storage for LocalStorage {
 
     fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
         Some(self.root.join(folder.name()))
+    }
+
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        self.list_temporaries()
+    }
+
+    fn delete_temporary(&self, name: &str) -> Result<bool, StorageError> {
+        self.refuse_if_poisoned()?;
+        self.remove_temporary(name)
+    }
+
+    fn now(&self) -> Option<u64> {
+        fsutil::clock_of(&self.root).ok()
     }
 }
 
@@ -430,13 +464,21 @@ fn walk(
         let last = entry.file_name();
         let last = last.to_string_lossy();
         let name = if folder.is_empty() { last.into() } else { format!("{folder}/{last}") };
-        if depth > 0 && entry.path().is_dir() {
+        if depth > 0 && is_folder(&entry) {
             walk(root, &name, depth - 1, visit)?;
         } else {
             visit(&name, &entry);
         }
     }
     Ok(())
+}
+
+/// Whether it is a folder or leads to one.
+fn is_folder(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+        _ => entry.path().is_dir(),
+    }
 }
 
 #[cfg(test)]
@@ -492,8 +534,8 @@ mod tests {
     fn strangers_are_listed_and_temporaries_are_not() {
         let (dir, storage) = created();
         storage.put_new(&PACK, b"pack").unwrap();
-        let temporary = dir.path().canonicalize().unwrap().join("data/07/.tmp-0123456789abcdef");
-        fs::write(&temporary, "half").unwrap();
+        let temporary = "data/07/.tmp-0123456789abcdef";
+        fs::write(dir.path().join(temporary), "half").unwrap();
         fs::write(dir.path().join("data/note"), "12345").unwrap();
         fs::create_dir(dir.path().join("keys/folder")).unwrap();
         let key = ObjectKey::Key(KeyId([1; 16]));
@@ -507,7 +549,8 @@ mod tests {
         assert_eq!(name(&data), expected);
         let keys = storage.list(Folder::Keys).unwrap();
         assert_eq!(name(&keys), [(key.to_string(), None, 0), ("keys/folder".into(), None, 0)]);
-        assert_eq!(storage.temporaries().unwrap(), [temporary]);
+        let found = storage.temporaries().unwrap();
+        assert_eq!((found.len(), found[0].name.as_str(), found[0].len), (1, temporary, 4));
     }
 
     #[test]

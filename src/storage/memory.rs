@@ -126,6 +126,7 @@ impl Storage for MemoryStorage {
                 name: key.to_string(),
                 key: Some(*key),
                 len: bytes.len() as u64,
+                written: None,
             })
             .filter(|entry| entry.name.starts_with(&prefix))
             .collect();

@@ -135,6 +135,20 @@ pub struct Listed {
     pub key: Option<ObjectKey>,
     /// Length in bytes.
     pub len: u64,
+    /// When the medium says that it was last written, in seconds since 1970; `None` where it does
+    /// not say. No more than a hint: whoever copies a repository may set it anew.
+    pub written: Option<u64>,
+}
+
+/// A file of a write that has not come to its end, or never will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Temporary {
+    /// The name below the repository's root.
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// When it was last written to, in seconds since 1970 of the medium's clock.
+    pub written: Option<u64>,
 }
 
 /// A place for objects. Methods block; implementations are shared between threads.
@@ -166,12 +180,36 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// All objects of a folder, sorted by name; temporary files of running writes are left out.
     fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError>;
 
+    /// The keys of all objects of a folder, sorted by name; for those who need no lengths, which
+    /// cost a file system a look at each file.
+    fn names(&self, folder: Folder) -> Result<Vec<ObjectKey>, StorageError> {
+        Ok(self.list(folder)?.into_iter().filter_map(|listed| listed.key).collect())
+    }
+
     /// Removes an object; `NotFound` where it is not there.
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
 
     /// Where on this machine's file systems the objects of a folder are, for those who want to be
     /// told of new ones; `None` where they are elsewhere.
     fn folder_path(&self, _folder: Folder) -> Option<PathBuf> {
+        None
+    }
+
+    /// Files of writes that are under way, or were stopped: which of them cannot be told here.
+    /// None where writes leave nothing.
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes one of them; `false` where it is not there. The write that it is of fails, if that is
+    /// still under way, and gives no object.
+    fn delete_temporary(&self, _name: &str) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+
+    /// What the medium's own clock says, in seconds since 1970; `None` where it cannot be asked. May
+    /// write, and leaves nothing.
+    fn now(&self) -> Option<u64> {
         None
     }
 }
@@ -205,11 +243,27 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).list(folder)
     }
 
+    fn names(&self, folder: Folder) -> Result<Vec<ObjectKey>, StorageError> {
+        (**self).names(folder)
+    }
+
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         (**self).delete(key)
     }
 
     fn folder_path(&self, folder: Folder) -> Option<PathBuf> {
         (**self).folder_path(folder)
+    }
+
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        (**self).temporaries()
+    }
+
+    fn delete_temporary(&self, name: &str) -> Result<bool, StorageError> {
+        (**self).delete_temporary(name)
+    }
+
+    fn now(&self) -> Option<u64> {
+        (**self).now()
     }
 }

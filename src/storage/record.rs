@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Listed, Storage, StorageError};
+use super::{Listed, Storage, StorageError, Temporary};
 use crate::format::{Folder, ObjectKey};
 
 /// One call of a [`Storage`] method.
@@ -135,6 +135,18 @@ impl<S: Storage> Storage for RecordStorage<S> {
 
     fn folder_path(&self, folder: Folder) -> Option<std::path::PathBuf> {
         self.inner.folder_path(folder)
+    }
+
+    fn temporaries(&self) -> Result<Vec<Temporary>, StorageError> {
+        self.inner.temporaries()
+    }
+
+    fn delete_temporary(&self, name: &str) -> Result<bool, StorageError> {
+        self.inner.delete_temporary(name)
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.inner.now()
     }
 }
 

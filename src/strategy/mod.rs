@@ -5,5 +5,9 @@
 //! facts and gives the same answer on every machine.
 
 pub mod calendar;
+pub mod comply;
+pub mod due;
+pub mod evidence;
 pub mod file;
+pub mod news;
 pub mod retention;

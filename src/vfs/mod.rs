@@ -166,14 +166,17 @@ impl Vfs {
     }
 
     /// The entry `name` of a directory; `.` of anything and `..` of a directory work too, as
-    /// network re-export asks for them. The look-up is remembered until it is forgotten.
+    /// network re-export asks for them. So does `/`, like `.`: that is what the kernel calls a
+    /// file that it found by its handle, as overlayfs does with what it copied up, and who it asks
+    /// for when it wants to know whether that is still there (else ESTALE for what was changed in a
+    /// layer over a mount). The look-up is remembered until it is forgotten.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         self.counters.asked(&self.counters.lookups, self.find(self.real(parent), name))
     }
 
     fn find(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
         match name {
-            b"." => self.hold_or_revive(parent),
+            b"." | b"/" => self.hold_or_revive(parent),
             b".." => self.hold_or_revive(self.real(self.parent(parent)?)),
             _ if name.len() > limits::NAME_MAX => Err(VfsError::NameTooLong),
             _ if parent.class() == Some(Class::Virtual) => self.lookup_virtual(parent, name),

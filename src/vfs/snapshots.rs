@@ -6,6 +6,7 @@
 //! and never wait. A snapshot that cannot be read is logged once and hides no other.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::format::{Snapshot, SnapshotId, Time};
-use crate::repo::{Marks, NodeRef, RepoError, Repository};
+use crate::repo::{Heads, Marks, NodeRef, RepoError, Repository};
 use crate::sync::{about_to_block, first_said, lock};
 
 use super::layout::{self, Layout};
@@ -54,6 +55,8 @@ struct Seen {
     marks: Marks,
     /// Whether the picture shows other marks than these.
     outdated: bool,
+    /// Copies on this machine; used up by the first look.
+    heads: Heads,
 }
 
 /// The snapshots as they were when last looked at.
@@ -65,6 +68,8 @@ pub(super) struct Snapshots {
     seen: Mutex<Seen>,
     listed: Mutex<Instant>,
     layout: RwLock<Arc<Layout>>,
+    /// Snapshots that could not be read at the last look, and are not shown.
+    unread: AtomicU64,
 }
 
 impl Snapshots {
@@ -77,8 +82,14 @@ impl Snapshots {
             seen: Mutex::default(),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
+            unread: AtomicU64::new(0),
         };
-        snapshots.list(&mut lock(&snapshots.seen))?;
+        let mut seen = lock(&snapshots.seen);
+        seen.heads = snapshots.repo.heads();
+        snapshots.list(&mut seen)?;
+        let ids: Vec<_> = seen.known.keys().copied().collect();
+        std::mem::take(&mut seen.heads).keep(&ids);
+        drop(seen);
         Ok(snapshots)
     }
 
@@ -95,6 +106,7 @@ impl Snapshots {
             }),
             listed: Mutex::new(Instant::now()),
             layout: RwLock::new(layout),
+            unread: AtomicU64::new(0),
         }
     }
 
@@ -136,6 +148,11 @@ impl Snapshots {
         Arc::clone(&self.layout.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many snapshots could not be read at the last look, and are not shown.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Entries of all snapshots together.
     pub(super) fn entries(&self) -> u64 {
         let seen = lock(&self.seen);
@@ -164,11 +181,15 @@ impl Snapshots {
         };
         let shown_before = shown(&seen.known);
         let mut before = std::mem::take(&mut seen.known);
+        let mut unread = 0;
         for id in ids.into_iter().filter(|&id| !seen.marks.is_forgotten(id)) {
-            if let Some(known) = self.look(id, before.remove(&id)) {
+            let known = self.look(&mut seen.heads, id, before.remove(&id));
+            unread += u64::from(matches!(known, None | Some(Known::Damaged { .. })));
+            if let Some(known) = known {
                 seen.known.insert(id, known);
             }
         }
+        self.unread.store(unread, Ordering::Relaxed);
         if seen.outdated || shown(&seen.known) != shown_before {
             self.picture(seen);
             seen.outdated = false;
@@ -177,13 +198,13 @@ impl Snapshots {
     }
 
     /// What stands under one id; `None` where that is not known now and must be asked again.
-    fn look(&self, id: SnapshotId, before: Option<Known>) -> Option<Known> {
+    fn look(&self, heads: &mut Heads, id: SnapshotId, before: Option<Known>) -> Option<Known> {
         let damaged_before = match before {
             Some(Known::Damaged { tried }) if tried.elapsed() >= DAMAGED_RETRY => true,
             Some(known) => return Some(known),
             None => false,
         };
-        match self.repo.read_snapshot(id) {
+        match self.repo.read_snapshot_with(heads, id) {
             Ok(None) => Some(Known::Tombstone),
             Ok(Some(snapshot)) => Some(Known::Snapshot(Arc::new(SnapshotRoot::new(&snapshot)))),
             Err(err) if err.is_not_found() => None,
@@ -261,7 +282,48 @@ fn time_name(time: Time) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::mount_tree::{Item, commit};
     use super::*;
+    use crate::format::{Folder, ObjectKey};
+    use crate::repo::{InitOptions, OpenOptions};
+    use crate::storage::{MemoryStorage, RecordStorage, Storage};
+
+    type Recorded = Arc<RecordStorage<Arc<MemoryStorage>>>;
+
+    fn opened(storage: &Recorded, cache: &std::path::Path) -> (Snapshots, usize) {
+        let options = OpenOptions { cache: Some(cache.to_owned()), ..OpenOptions::default() };
+        let repo = Repository::open(storage.clone(), None, &options).unwrap();
+        storage.take();
+        let snapshots = Snapshots::open(Arc::new(repo), Duration::ZERO).unwrap();
+        let is_snapshot = |key: Option<ObjectKey>| matches!(key, Some(ObjectKey::Snapshot(_)));
+        (snapshots, storage.count(|op| op.is_read() && is_snapshot(op.key())))
+    }
+
+    #[test]
+    fn snapshots_that_were_met_before_are_not_read_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage: Recorded = Arc::new(RecordStorage::new(Arc::new(MemoryStorage::new())));
+        Repository::init(&*storage, None, "", InitOptions::default()).unwrap();
+        let repo = Repository::open(storage.clone(), None, &OpenOptions::default()).unwrap();
+        let add = |secs| commit(&repo, &Item::directory(), secs, &[]).id;
+        let ids: Vec<_> = (0..20).map(add).collect();
+        let entries = |(snapshots, read): (Snapshots, usize)| (snapshots.entries(), read);
+        assert_eq!(entries(opened(&storage, folder.path())), (20, 20));
+        assert_eq!(entries(opened(&storage, folder.path())), (20, 0));
+        // A new one is read, one that is gone is not shown though the copy has it.
+        add(100);
+        storage.delete(&ObjectKey::Snapshot(ids[3])).unwrap();
+        assert_eq!(entries(opened(&storage, folder.path())), (20, 1));
+        // A copy that is no longer what was stored is not believed.
+        let copy = folder.path().join(repo.config().repository.to_string()).join("snapshots");
+        let mut bytes = std::fs::read(&copy).unwrap();
+        for at in (0..bytes.len()).step_by(61) {
+            bytes[at] ^= 1;
+        }
+        std::fs::write(&copy, bytes).unwrap();
+        let (shown, read) = entries(opened(&storage, folder.path()));
+        assert_eq!((shown, read), (20, storage.list(Folder::Snapshots).unwrap().len()));
+    }
 
     #[test]
     fn names_of_times_sort_and_hold_no_colon() {

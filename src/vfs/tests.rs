@@ -215,6 +215,8 @@ fn a_damaged_snapshot_hides_no_other() {
     let listed = plain_names(&vfs, walk(&vfs, "snapshots").unwrap().attr.ino);
     assert_eq!(listed.len(), 1);
     assert!(listed[0].ends_with(&good.id.short()));
+    let text = String::from_utf8(read(&vfs, ".icecore/status")).unwrap();
+    assert!(text.contains("; 1 cannot be read, and may be newer"), "{text}");
 }
 
 #[test]
@@ -467,6 +469,7 @@ fn handles_outlive_the_kernels_memory() {
     assert_eq!(vfs.remembered(), 0, "counted once");
     let [snap, d, e, f, h] = entries.map(|entry| entry.attr.ino);
     assert_eq!(vfs.lookup(e, b".").unwrap().attr.ino, e);
+    assert_eq!(vfs.lookup(f, b"/").unwrap().attr.ino, f, "the name of what has none");
     assert_eq!(vfs.lookup(e, b"..").unwrap().attr.ino, d);
     assert_eq!(vfs.lookup(d, b"..").unwrap().attr.ino, snap);
 

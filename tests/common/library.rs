@@ -35,6 +35,7 @@ pub fn options() -> IngestOptions {
         threads: 2,
         max_memory: ingest::MEMORY_DEFAULT,
         keep_atime: false,
+        raw_sqlite: true,
         force: false,
         ignore_inode: false,
         ignore_ctime: false,

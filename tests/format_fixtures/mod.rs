@@ -8,13 +8,14 @@ use icecore::codec::parity::{ParityOf, protect};
 use icecore::format::index::{PackInfo, Record, SegmentBuilder};
 use icecore::format::pack::{BlockEntry, Footer, Trailer};
 use icecore::format::{
-    Added, Beat, Body, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
-    Contents, Derivation, Extent, ExtentPage, File, Forgotten, FrameKind, Generation, HardLink,
-    KeyId, KeySlot, Leaf, LedgerEvent, LedgerLink, LedgerRecord, Node, ObjectHeader, ObjectKey,
-    Owner, PackId, PackKind, PageRef, Pin, PinId, RecordId, RepositoryId, Seal, SegmentId,
-    Settings, Snapshot, SnapshotId, Source, StoredConfig, Tagging, Time, Totals, TreePage, Trouble,
-    Verified, Xattr, frame,
+    Added, Beat, Body, Capture, ChunkClass, ChunkEntry, ChunkId, Chunking, Commit, Config, Content,
+    Contents, Derivation, DrillCheck, DrillPhase, DrillResult, Drilled, DrilledComponent, Extent,
+    ExtentPage, File, Forgotten, FrameKind, Generation, HardLink, KeyId, KeySlot, Leaf,
+    LedgerEvent, LedgerLink, LedgerRecord, Node, ObjectHeader, ObjectKey, Owner, PackId, PackKind,
+    PageRef, Pin, PinId, RecordId, RepositoryId, Seal, SegmentId, Settings, Snapshot, SnapshotId,
+    Source, StoredConfig, Tagging, Time, Totals, TreePage, Trouble, Verified, Xattr, frame,
 };
+use icecore::format::{Origin, Replicated, ReplicatedSnapshot};
 
 pub const REPOSITORY: RepositoryId = RepositoryId(*b"repository 16 by");
 pub const SNAPSHOT: SnapshotId = SnapshotId(*b"snapshot 16 byte");
@@ -42,6 +43,9 @@ pub fn samples() -> Vec<Sample> {
     all.extend(of("key_slot", key_slots()));
     all.extend(of("beat", vec![("beat", beat().encode())]));
     all.extend(of("ledger", vec![("verified", ledger().encode())]));
+    all.extend(of("ledger", vec![("replicated", replicated().encode())]));
+    all.extend(of("ledger", vec![("drilled", drilled().encode())]));
+    all.extend(of("ledger", vec![("ran", ran().encode())]));
     all.extend(of("commit", commits()));
     all.extend(of("forgotten", vec![("forgotten", forgotten().encode())]));
     all.extend(of("tagging", taggings()));
@@ -283,7 +287,91 @@ pub fn ledger() -> LedgerRecord {
     }
 }
 
+/// A record of copies that did not come to its end.
+pub fn replicated() -> LedgerRecord {
+    let copied = ReplicatedSnapshot { origin: SNAPSHOT, copy: SnapshotId([0x78; 16]) };
+    LedgerRecord {
+        event: LedgerEvent::Replicated(Replicated {
+            duration_ns: 0x0103_0507,
+            from: RepositoryId([0x24; 16]),
+            snapshots: vec![copied],
+            bytes_stored: 0x0709,
+            error: "data/ab is damaged".into(),
+        }),
+        ..ledger()
+    }
+}
+
+/// A snapshot that is the copy of another.
+fn copy_of(snapshot: Snapshot) -> Snapshot {
+    let origin = Origin { repository: RepositoryId([0x24; 16]), snapshot: SnapshotId([0x79; 16]) };
+    Snapshot { origin: Some(origin), ..snapshot }
+}
+
+pub fn drilled() -> LedgerRecord {
+    let check = |name: &str, passed| DrillCheck {
+        name: name.into(),
+        kind: "manifest".into(),
+        passed,
+        duration_ns: 0x0b0c,
+        told: "3 files".into(),
+    };
+    let event = LedgerEvent::Drilled(Box::new(Drilled {
+        name: "serving".into(),
+        mode: "instant".into(),
+        started: time(1_795_000_001, 1),
+        duration_ns: 0x0102_0304,
+        components: vec![DrilledComponent {
+            name: "weights".into(),
+            source: "models".into(),
+            snapshot: SNAPSHOT,
+            time: time(1_795_000_000, 2),
+        }],
+        phases: vec![DrillPhase { name: "mount".into(), start_ns: 0x0506, duration_ns: 0x0708 }],
+        checks: vec![check("weights", true)],
+        control: vec![check("weights", false)],
+        rto_ns: 0x0a0b,
+        rto_target_ns: Some(0x0c0d),
+        rpo_ns: 0x0e0f,
+        rpo_target_ns: None,
+        result: DrillResult::Failed,
+        cause: "stale".into(),
+    }));
+    LedgerRecord { event, ..ledger() }
+}
+
+/// A record of a part of a run.
+pub fn ran() -> LedgerRecord {
+    LedgerRecord {
+        event: LedgerEvent::Ran(icecore::format::Ran {
+            part: "ingest".into(),
+            name: "models".into(),
+            started: time(1_795_000_001, 2),
+            duration_ns: 0x0305_0709,
+            snapshot: Some(SNAPSHOT),
+            error: String::new(),
+        }),
+        ..ledger()
+    }
+}
+
 /// A snapshot whose root directory has this top page, entries and totals.
+fn captures() -> Vec<Capture> {
+    let capture = |source: &str, method: &str, path: &[u8], facts: &[(&str, &str)]| Capture {
+        source: source.into(),
+        method: method.into(),
+        path: path.to_vec(),
+        started: time(1_795_000_003, 7),
+        ended: time(1_795_000_004, 8),
+        facts: facts.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+    };
+    vec![
+        capture("stack", "group", b"", &[]),
+        capture("features", "postgres physical", b"srv/pg", &[("start_lsn", "0/2000028")]),
+        capture("", "sqlite", b"srv/\xff.db", &[("page_size", "4096"), ("wal", "none")]),
+    ]
+}
+
 pub fn snapshot(root: Body) -> Snapshot {
     let mut node = node(b"", root);
     (node.mode, node.owner) = (0o755, 0);
@@ -301,18 +389,24 @@ pub fn snapshot(root: Body) -> Snapshot {
         troubles: vec![Trouble { path: b"srv/\xfe".to_vec(), what: "cannot read: it".into() }],
         troubles_count: 2,
         added: Added { chunks: 4, plain: 5000, stored: 6000 },
+        origin: None,
+        captures: Vec::new(),
     }
 }
 
 fn commits() -> Vec<(&'static str, Vec<u8>)> {
     let empty = Body::Directory { page: None, entries: 0, totals: Totals::default() };
     let full = Snapshot { parent: None, ..snapshot(directory()) };
+    let copy = copy_of(full.clone());
+    let captured = Snapshot { captures: captures(), ..full.clone() };
     let tombstone = Commit::Tombstone { at: time(-1, 999_999_999), host: "evictor".into() };
     let encode = |commit: Commit| commit.encode(REPOSITORY);
     vec![
         ("empty snapshot", encode(Commit::Snapshot(Box::new(snapshot(empty))))),
         ("snapshot", encode(Commit::Snapshot(Box::new(full)))),
         ("tombstone", encode(tombstone)),
+        ("copy", encode(Commit::Snapshot(Box::new(copy)))),
+        ("captured snapshot", encode(Commit::Snapshot(Box::new(captured)))),
     ]
 }
 

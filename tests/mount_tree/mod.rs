@@ -228,6 +228,8 @@ pub(crate) fn commit(repo: &Repository, root: &Item, secs: i64, tags: &[&str]) -
             troubles: Vec::new(),
             troubles_count: 0,
             added,
+            origin: None,
+            captures: Vec::new(),
         })
         .unwrap()
 }

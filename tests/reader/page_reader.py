@@ -159,7 +159,8 @@ def read_slot(r):
 def read_commit(r, repository, name):
     """A Snapshot, or None for a tombstone."""
     need(r.id16() == repository, "snapshot of another repository")
-    if r.variant(2) == 1:
+    kind = r.variant(3)
+    if kind == 1:
         r.time(), r.string()
         return r.end()
     s = Item(id=r.id16(), time=r.time(), duration=r.u64(), host=r.string(), user=r.string(),
@@ -170,7 +171,17 @@ def read_commit(r, repository, name):
     s.troubles = r.list(lambda: (r.bytes(), r.string()), 1000)
     s.trouble_count, s.added = r.u64(), [r.u64() for _ in range(3)]
     need(len(s.troubles) <= s.trouble_count, "more troubles than counted")
+    s.captures = []
+    if kind == 2:
+        s.origin = r.option(lambda: (r.id16(), r.id16()))
+        s.captures = r.list(lambda: read_capture(r), 1000)
     return r.end(s)
+
+
+def read_capture(r):
+    c = Item(source=r.string(), method=r.string(), path=r.bytes(), started=r.time(), ended=r.time())
+    c.facts = r.list(lambda: (r.string(), r.string()), 1000)
+    return c
 
 
 def read_leaf(r, root=False):

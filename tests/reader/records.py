@@ -211,8 +211,15 @@ def ledger(c):
         "program": c.string(),
         "previous": c.list(lambda: (c.u64(), c.id16(), c.take(32))),
     }
-    c.variant(1)
-    value["verified"] = {
+    event, read = EVENTS.get(c.u32()) or need(False, "unknown event")
+    value[event] = read(c)
+    need(len(value["previous"]) <= 64, "follows too many records")
+    check_ascending(value["previous"])
+    return value
+
+
+def verified(c):
+    value = {
         "duration": c.u64(),
         "complete": c.bool(),
         "snapshots": c.u64(),
@@ -223,21 +230,98 @@ def ledger(c):
         "damaged_count": c.u64(),
         "damaged": c.list(c.string),
     }
-    verified = value["verified"]
-    need(len(value["previous"]) <= 64, "follows too many records")
-    need(len(verified["packs"]) <= 1 << 20, "too many packs")
-    need(len(verified["damaged"]) <= min(1000, verified["damaged_count"]), "too many damaged")
-    check_ascending(value["previous"])
-    check_ascending(verified["packs"])
+    need(len(value["packs"]) <= 1 << 20, "too many packs")
+    need(len(value["damaged"]) <= min(1000, value["damaged_count"]), "too many damaged")
+    check_ascending(value["packs"])
     return value
+
+
+def replicated(c):
+    value = {
+        "duration": c.u64(),
+        "from": c.id16(),
+        "snapshots": c.list(lambda: {"origin": c.id16(), "copy": c.id16()}),
+        "bytes_stored": c.u64(),
+        "error": c.string(),
+    }
+    need(len(value["snapshots"]) <= 10_000, "too many snapshots")
+    return value
+
+
+def drilled(c):
+    check = lambda: {
+        "name": c.string(),
+        "kind": c.string(),
+        "passed": c.bool(),
+        "duration": c.u64(),
+        "told": c.string(),
+    }
+    value = {
+        "name": c.string(),
+        "mode": c.string(),
+        "started": time(c),
+        "duration": c.u64(),
+        "components": c.list(
+            lambda: {"name": c.string(), "source": c.string(), "snapshot": c.id16(), "time": time(c)}
+        ),
+        "phases": c.list(lambda: {"name": c.string(), "start": c.u64(), "duration": c.u64()}),
+        "checks": c.list(check),
+        "control": c.list(check),
+        "rto": c.u64(),
+        "rto_target": c.option(c.u64),
+        "rpo": c.u64(),
+        "rpo_target": c.option(c.u64),
+        "result": c.variant(3),
+        "cause": c.string(),
+    }
+    for name in ["components", "phases", "checks", "control"]:
+        need(len(value[name]) <= 10_000, f"too many {name}")
+    return value
+
+
+def ran(c):
+    return {
+        "part": c.string(),
+        "name": c.string(),
+        "started": time(c),
+        "duration": c.u64(),
+        "snapshot": c.option(c.id16),
+        "error": c.string(),
+    }
+
+
+EVENTS = {
+    0: ("verified", verified),
+    1: ("replicated", replicated),
+    2: ("drilled", drilled),
+    3: ("ran", ran),
+}
 
 
 def commit(c):
     value = {"repository": c.id16()}
-    if c.variant(2) == 0:
-        value["snapshot"] = snapshot(c)
-    else:
+    kind = c.variant(3)
+    if kind == 1:
         value["tombstone"] = {"at": time(c), "host": c.string()}
+        return value
+    value["snapshot"] = snapshot(c)
+    if kind == 2:
+        value["origin"] = c.option(lambda: {"repository": c.id16(), "snapshot": c.id16()})
+        value["captures"] = c.list(lambda: capture(c))
+        need(len(value["captures"]) <= 1000, "too many captures")
+    return value
+
+
+def capture(c):
+    value = {
+        "source": c.string(),
+        "method": c.string(),
+        "path": c.bytes(),
+        "started": time(c),
+        "ended": time(c),
+        "facts": c.list(lambda: {"name": c.string(), "value": c.string()}),
+    }
+    need(len(value["facts"]) <= 1000, "too many facts")
     return value
 
 

@@ -185,6 +185,8 @@ pub fn ingest(
         troubles: Vec::new(),
         troubles_count: 0,
         added,
+        origin: None,
+        captures: Vec::new(),
     })
 }
 

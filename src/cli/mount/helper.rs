@@ -127,7 +127,7 @@ const GLOBAL: [&str; 5] =
     ["passphrase-file", "passphrase-command", "key-file", "cache-dir", "limit-download"];
 const LOCAL: [&str; 8] = ["cache", "threads", "uid", "gid", "log", "host", "tag", "source"];
 /// Options without one.
-const FLAGS: [&str; 3] = ["allow-other", "map-owner", "noexec"];
+const FLAGS: [&str; 5] = ["allow-other", "map-owner", "no-export", "noexec", "power-saving"];
 /// What is for mount(8), systemd or the kernel and says nothing to a mount that is read-only,
 /// without devices and set-uid programs, in any case. mount(8) and mount.fuse3(8) add some of them.
 const IGNORED: [&str; 30] = [

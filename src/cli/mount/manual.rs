@@ -42,6 +42,17 @@ pub(crate) const MOUNT: &[Section] = &[
         ],
     },
     Section {
+        heading: "PROCESSORS",
+        parts: &[Part::Text(
+            "Each request of the kernel wakes a thread, and its answer another. On a processor that \
+             sleeps that takes longer than the answer, above all in virtual machines. So while \
+             requests stream, thousands in a second, icecore asks the kernel for a low latency \
+             (/dev/cpu_dma_latency, which root may), and takes that back a tenth of a second after \
+             they end. Meanwhile idle processors draw more power; --power-saving leaves them be. \
+             restore asks for it for as long as it runs.",
+        )],
+    },
+    Section {
         heading: "MOUNT AND FSTAB",
         parts: &[
             Part::Text(
@@ -66,8 +77,8 @@ pub(crate) const MOUNT: &[Section] = &[
                 "Options with a value: snapshot=, path= (a directory of the snapshot, latest unless \
                  told), host=, tag=, source=, passphrase-file=, passphrase-command=, key-file=, \
                  cache=, threads=, uid=, gid=, log=, cache-dir=, limit-download=. Options without: \
-                 allow_other, map_owner, noexec. Dashes and underscores are the same. A value \
-                 with a comma stands in double quotes.",
+                 allow_other, map_owner, no_export, noexec, power_saving. Dashes and underscores are the \
+                 same. A value with a comma stands in double quotes.",
             ),
             Part::Text(
                 "These are heeded by mount(8), systemd or the kernel and left to them: ro, auto, \
@@ -76,6 +87,22 @@ pub(crate) const MOUNT: &[Section] = &[
                  it by itself, and the mount is read-only all the same. remount is refused, and so \
                  is every word that is not known, unless mount(8) has -s. With user in fstab a plain \
                  user mounts and unmounts; the repository must be theirs to read.",
+            ),
+        ],
+    },
+    Section {
+        heading: "OVERLAYS",
+        parts: &[
+            Part::Text(
+                "A writable layer over a snapshot is what drills use, and works by hand too. Mount \
+                 with --no-export then: since Linux 6.16 the kernel holds a file that it finds again \
+                 by its handle for outdated, and what was changed in a layer over a mount that gives \
+                 handles out cannot be read any more (ESTALE) once caches were dropped, as they are \
+                 when memory is short.",
+            ),
+            Part::Code(
+                "icecore mount --no-export --snapshot latest:/srv/pg /mnt/pg\n\
+                 mount -t overlay overlay -o lowerdir=/mnt/pg,upperdir=/tmp/up,workdir=/tmp/work /srv/try",
             ),
         ],
     },

@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// A quarter of the memory that this process may use, at most a GiB.
-pub(super) fn cache_default() -> u64 {
+pub(crate) fn cache_default() -> u64 {
     let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let of_group = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| limit(&text));
     let memory = of_machine.into_iter().chain(of_group).min();

@@ -10,7 +10,7 @@ pub(super) mod manual;
 pub(super) mod manual_views;
 mod memory;
 mod serve;
-mod unit;
+pub(crate) mod unit;
 mod view;
 
 use std::ffi::OsString;
@@ -32,10 +32,11 @@ use crate::report::{json as as_json, text};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::manager::{self, Manager};
 use super::secrets;
 use super::signals::EndsAtOnce;
 
-use serve::Manager;
+pub(crate) use memory::cache_default;
 use view::View;
 
 /// Show all snapshots as directories
@@ -84,6 +85,14 @@ pub(crate) struct Mount {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64), allow_hyphen_values = true)]
     threads: u16,
 
+    /// Let idle processors sleep deeply while the mount is read, which makes small files slower
+    #[arg(long)]
+    power_saving: bool,
+
+    /// Give out no file handles: not for NFS, but for overlays (see OVERLAYS)
+    #[arg(long)]
+    no_export: bool,
+
     /// File that takes messages of the background process, like damage that was met
     #[arg(long, value_name = "FILE", conflicts_with = "foreground")]
     log: Option<PathBuf>,
@@ -119,7 +128,7 @@ impl Mount {
         let secret = secrets::to_pipe(cx.secret()?.as_ref());
         // Whoever is to be told of a service that is ready, it is not this process's child.
         let hidden = secrets::ENVIRONMENT.into_iter().chain([secrets::NEW_PASSPHRASE]);
-        let hidden = hidden.chain([serve::SOCKET]);
+        let hidden = hidden.chain([manager::SOCKET]);
         let mut args = self.global_arguments(cx)?;
         args.extend(["mount".into(), "--background".into()]);
         args.extend(self.arguments()?);
@@ -177,6 +186,8 @@ impl Mount {
         args.extend(["--threads".into(), self.threads.to_string().into()]);
         args.extend(self.allow_other.then(|| "--allow-other".into()));
         args.extend(self.noexec.then(|| "--noexec".into()));
+        args.extend(self.power_saving.then(|| "--power-saving".into()));
+        args.extend(self.no_export.then(|| "--no-export".into()));
         if let Some(size) = self.cache {
             args.extend(["--cache".into(), size.to_string().into()]);
         }
@@ -207,7 +218,9 @@ impl Mount {
         let manager = Manager::from_environment();
         let signals = serve::watch(signals, &mounted, manager, cx.interrupt.clone())?;
         report(cx, mounted.mountpoint(), std::process::id())?;
-        manager.ready(&cx.location()?, mounted.mountpoint());
+        let repository = cx.location()?;
+        let [from, on] = [&repository, mounted.mountpoint()].map(|it| text::escaped(bytes(it)));
+        manager.ready(&format!("serving {from} on {on}"));
         let served = serve::until_unmounted(mounted, &signals);
         manager.stopping("unmounted");
         served
@@ -224,6 +237,8 @@ impl Mount {
             allow_other: self.allow_other,
             no_exec: self.noexec,
             threads: usize::from(self.threads),
+            power_saving: self.power_saving,
+            no_export: self.no_export,
             source_name: self.source_name.clone(),
             ..self.view.options(&repo)?
         };

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -19,13 +18,10 @@ use crate::units::chain;
 
 use super::super::error::talk_error;
 use super::super::exit::Exit;
+use super::super::manager::Manager;
 use super::super::progress::talk;
 use super::super::signals::Interrupt;
 use super::super::umount;
-use super::bytes;
-
-/// Where a service manager listens, by its environment variable.
-pub(super) const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Pause between two tries to unmount.
 const RETRY: Duration = Duration::from_millis(250);
@@ -102,39 +98,4 @@ fn in_use(point: &Path, manager: Manager) {
     talk_error(&format!("{said}; it is unmounted when they are done"));
     talk("  hint: once more takes it off all the same");
     manager.status(&said);
-}
-
-/// The service manager that started this process, if one did and wants to be told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manager(bool);
-
-impl Manager {
-    pub(super) const fn none() -> Self {
-        Self(false)
-    }
-
-    pub(super) fn from_environment() -> Self {
-        Self(std::env::var_os(SOCKET).is_some())
-    }
-
-    pub(super) fn ready(self, repository: &Path, mountpoint: &Path) {
-        let (from, to) = (text::escaped(bytes(repository)), text::escaped(bytes(mountpoint)));
-        self.tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving {from} on {to}"))]);
-    }
-
-    pub(super) fn stopping(self, status: &str) {
-        self.tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
-    }
-
-    fn status(self, status: &str) {
-        self.tell(&[NotifyState::Status(status)]);
-    }
-
-    fn tell(self, state: &[NotifyState<'_>]) {
-        if self.0
-            && let Err(err) = sd_notify::notify(state)
-        {
-            tracing::warn!("cannot tell the service manager: {err}");
-        }
-    }
 }

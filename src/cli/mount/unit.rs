@@ -84,7 +84,7 @@ fn credential(cx: &Context) -> anyhow::Result<String> {
 }
 
 /// Words as systemd reads them back: systemd.syntax(7), systemd.service(5).
-fn line(words: &[OsString]) -> Result<String, CliError> {
+pub(crate) fn line(words: &[OsString]) -> Result<String, CliError> {
     let words = words.iter().map(|word| quoted(word)).collect::<Result<Vec<_>, _>>()?;
     Ok(words.join(" "))
 }

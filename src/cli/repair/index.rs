@@ -6,10 +6,9 @@ use crate::cli::ask::confirm;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::ops::repair::index;
-use crate::repo::Writer;
 use crate::report::repair as report;
 
-use super::Consent;
+use super::{Consent, Mended, verified, writer};
 
 /// Build the index anew from the packs
 ///
@@ -37,23 +36,26 @@ pub(crate) struct RepairIndex {
 
 impl RepairIndex {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let repo = cx.repository()?;
+        let repo = cx.repository_for(self.consent.dry_run)?;
         let interrupt = cx.interrupt.clone();
         let plan = index::plan(&repo, interrupt.flag())?;
         let exit = if plan.unreadable.is_empty() { Exit::Done } else { Exit::Damage };
         let is_idle = plan.is_idle() && !self.force;
         if self.consent.dry_run || is_idle {
-            cx.report(|| report::index_json(&plan, None), || report::index_text(&plan, None))?;
+            let json = || report::index_json(&plan, None, self.consent.dry_run);
+            cx.report(json, || report::index_text(&plan, None))?;
+            if !self.consent.dry_run {
+                verified(cx, &repo, Mended::Records)?;
+            }
             return Ok(if plan.is_idle() { exit } else { Exit::Damage });
         }
-        if !cx.global.json {
-            cx.report(|| report::index_json(&plan, None), || report::index_text(&plan, None))?;
-        }
-        confirm("Write the new index?", self.consent.yes)?;
-        let writer = Writer { host: crate::fsutil::machine(), pid: std::process::id() };
+        cx.show_plan(self.consent.yes, || report::index_text(&plan, None))?;
+        confirm("Write the new index?", self.consent.yes, cx.global.json)?;
         let now = crate::clock::now();
-        let done = index::run(&repo, &plan, writer, now, interrupt.flag())?;
-        cx.report(|| report::index_json(&plan, Some(&done)), || report::rebuilt_text(&done))?;
+        let done = index::run(&repo, &plan, writer(), now, interrupt.flag())?;
+        let json = || report::index_json(&plan, Some(&done), false);
+        cx.report(json, || report::rebuilt_text(&done))?;
+        verified(cx, &repo, Mended::Records)?;
         Ok(exit)
     }
 }

@@ -6,12 +6,15 @@ use clap::Args;
 
 use crate::cli::ask::confirm;
 use crate::cli::context::{Context, Opened};
-use crate::cli::error::{CliError, talk_error};
+use crate::cli::error::{CliError, GIVE_UP, talk_error};
 use crate::cli::exit::Exit;
+use crate::cli::progress::talk;
 
 use crate::ops::repair::packs::{self, PacksOptions, PacksPlan};
-use crate::repo::{OpenOptions, Repository, Secret, Writer};
+use crate::repo::{OpenOptions, RepoError, Repository, SESSION_TIMEOUT, Secret};
 use crate::report::repair as report;
+
+use super::{Consent, Mended, verified, writer};
 
 /// Heal damaged and lost packs, and do without those that nobody has
 ///
@@ -24,7 +27,10 @@ use crate::report::repair as report;
 /// nanosecond younger, that names them as troubles: all else in it is whole, and reading what was
 /// lost gives an error. The snapshot itself stays; --forget marks it as one that prune may remove.
 ///
-/// Exit code 0 where all is whole again, 4 where content was lost.
+/// Nothing counts as lost that lies in a pack which no index segment lists: nothing is done then,
+/// and `icecore repair index` comes first.
+///
+/// Exit code 0 where all is whole again, 4 where content was lost, or the index comes first.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -32,17 +38,12 @@ Examples:
   icecore -r /backup repair packs
   icecore -r /backup repair packs --from /mnt/copy-of-backup --yes")]
 pub(crate) struct Packs {
-    /// Show what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 
     /// Folder of another repository that may have what this one lost, opened with the same key
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<PathBuf>,
-
-    /// Do not ask before packs are set aside
-    #[arg(long)]
-    yes: bool,
 
     /// Mark snapshots that lost content as forgotten once they have a successor
     #[arg(long)]
@@ -60,19 +61,25 @@ impl Packs {
         if !cx.global.json {
             report::packs_plan(&plan).iter().for_each(|line| talk_error(line));
         }
-        let done = if self.dry_run {
+        let done = if self.consent.dry_run {
             packs::dry_run(plan)
         } else {
-            self.ask(&plan)?;
-            let writer = Writer { host: crate::fsutil::machine(), pid: std::process::id() };
-            let options = PacksOptions { writer, forget: self.forget };
+            self.ask(&plan, cx.global.json)?;
+            let (writer, session_timeout) = (writer(), SESSION_TIMEOUT);
+            let options = PacksOptions { writer, forget: self.forget, session_timeout };
             packs::execute(&repo, from.as_ref(), plan, &options, cx.interrupt.flag())?
         };
         if !cx.global.json {
             report::packs_lost(&done).iter().for_each(|line| talk_error(line));
+            if done.lost_paths > 0 && !self.forget {
+                talk(&format!("  hint: {GIVE_UP}"));
+            }
         }
         cx.report(|| report::packs_json(&done), || report::packs_text(&done))?;
-        let bad = done.lost_paths > 0 || (done.dry_run && !done.plan.bad.is_empty());
+        if !done.dry_run {
+            verified(cx, &repo, Mended::Packs)?;
+        }
+        let bad = done.lost_paths > 0 || (done.dry_run && !done.plan.is_idle());
         Ok(if bad { Exit::Damage } else { Exit::Done })
     }
 
@@ -84,9 +91,8 @@ impl Packs {
         secret: Option<&Secret>,
     ) -> anyhow::Result<Option<Repository>> {
         let Some(path) = &self.from else { return Ok(None) };
-        let from = cx.open_with(path, secret, &OpenOptions::default())?;
-        let (theirs, ours) = (from.config(), repo.config());
-        if theirs.repository != ours.repository && (theirs.encrypted || ours.encrypted) {
+        let from = cx.open_with(path, secret, &OpenOptions::default()).map_err(no_replica)?;
+        if !from.shares_ids_with(repo) {
             let what = format!("{} has other keys: its content has other ids", path.display());
             let err = CliError::failed(what);
             return Err(err.hint("restore from it and ingest what was lost").into());
@@ -95,7 +101,20 @@ impl Packs {
         Ok(Some(from))
     }
 
-    fn ask(&self, plan: &PacksPlan) -> anyhow::Result<()> {
-        confirm("Set these packs aside?", self.yes || !plan.is_destructive())
+    fn ask(&self, plan: &PacksPlan, json: bool) -> anyhow::Result<()> {
+        confirm("Set these packs aside?", self.consent.yes || !plan.is_destructive(), json)
+    }
+}
+
+/// A replica is not made here.
+pub(super) fn no_replica(err: anyhow::Error) -> anyhow::Error {
+    match err.downcast_ref::<RepoError>() {
+        Some(RepoError::NoRepository { location }) => {
+            let what = format!("no repository at {location}, which --from names");
+            let hint =
+                "--from names a replica: a copy of the files, or what `icecore replicate` wrote";
+            CliError::no_repository(what).hint(hint).into()
+        }
+        _ => err,
     }
 }

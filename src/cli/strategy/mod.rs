@@ -1,5 +1,6 @@
 //! `icecore strategy`.
 
+mod coverage;
 mod explain;
 
 use std::fs;
@@ -28,7 +29,8 @@ const FILE_MAX: u64 = 16 << 20;
 #[command(after_long_help = "\
 Examples:
   icecore strategy check
-  icecore strategy check --file /etc/icecore/icecore.toml --json")]
+  icecore strategy check --file /etc/icecore/icecore.toml --json
+  icecore strategy coverage /home")]
 pub(crate) struct Strategy {
     #[command(subcommand)]
     action: Action,
@@ -42,6 +44,15 @@ enum Action {
     /// what can be carried out but cannot keep its promises, like three copies in two repositories.
     /// The exit code is 1 when there is an error.
     Check(Check),
+
+    /// Name what no source covers
+    ///
+    /// Looks through the folders that the file declares as assets, and names the highest folders
+    /// and files that no source takes, and what of it looks like an asset: model weights, SQLite and
+    /// DuckDB databases, Parquet, Arrow, Delta and Iceberg tables, data of PostgreSQL, MySQL, Redis
+    /// and RocksDB, MLflow stores, Lance datasets. PostgreSQL and Redis servers of the file are asked
+    /// where they keep theirs. The exit code is 4 when there is any.
+    Coverage(coverage::Coverage),
 }
 
 #[derive(Debug, Args)]
@@ -64,13 +75,38 @@ pub(crate) struct FileOption {
 }
 
 impl FileOption {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file; what keeps it from being carried out is an error.
+    pub(crate) fn read_sound(&self) -> Result<File, CliError> {
+        let (text, strategy) = self.read_with_text()?;
+        let problems = file::check(&strategy);
+        match problems.iter().find(|problem| !problem.is_warning) {
+            None => Ok(strategy),
+            Some(Problem { at, what, .. }) => {
+                let line = line(&text, at);
+                Err(CliError::failed(format!("{}: {line}{at}: {what}", self.path.display()))
+                    .hint("`icecore strategy check` lists all that is wrong"))
+            }
+        }
+    }
+
     /// Reads the file; what its grammar forbids is an error.
     pub(crate) fn read(&self) -> Result<File, CliError> {
+        Ok(self.read_with_text()?.1)
+    }
+
+    /// The same, with the text, which tells the lines of what is wrong.
+    fn read_with_text(&self) -> Result<(String, File), CliError> {
         let text = read_text(&self.path)?;
-        File::parse(&text).map_err(|err| {
+        let strategy = File::parse(&text).map_err(|err| {
             CliError::failed(format!("{}: {}", self.path.display(), err.trim_end()))
                 .hint("icecore.toml(5) lists every key")
-        })
+        })?;
+        Ok((text, strategy))
     }
 }
 
@@ -91,13 +127,14 @@ impl Strategy {
     pub(crate) fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
         match self.action {
             Action::Check(check) => check.run(cx),
+            Action::Coverage(coverage) => coverage.run(cx),
         }
     }
 }
 
 impl Check {
     fn run(self, cx: &mut Context) -> anyhow::Result<Exit> {
-        let strategy = self.file.read()?;
+        let (text_of_file, strategy) = self.file.read_with_text()?;
         let problems = file::check(&strategy);
         let errors = problems.iter().filter(|problem| !problem.is_warning).count();
         let explained = explain::explain(&strategy, clock::now(), &zone_of(&strategy));
@@ -105,12 +142,12 @@ impl Check {
             || {
                 json!({
                     "file": self.file.path.display().to_string(),
-                    "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+                    "problems": problems.iter().map(|it| problem_json(&text_of_file, it)).collect::<Vec<_>>(),
                     "sources": explained.iter().map(explain::Explained::json).collect::<Vec<_>>(),
                 })
             },
             || {
-                let lines = problems.iter().map(problem_line).collect::<String>();
+                let lines = problems.iter().map(|it| problem_line(&text_of_file, it)).collect::<String>();
                 let tail = match (errors, problems.len()) {
                     (0, 0) => "\nthe strategy is sound\n".to_owned(),
                     (0, warnings) => format!("\n{}\n", text::count(warnings as u64, "warning")),
@@ -129,12 +166,18 @@ pub(crate) fn zone_of(strategy: &File) -> TimeZone {
     named.unwrap_or_else(TimeZone::system)
 }
 
-fn problem_json(problem: &Problem) -> Value {
+fn problem_json(text: &str, problem: &Problem) -> Value {
     let Problem { at, what, is_warning } = problem;
-    json!({ "at": at, "what": what, "severity": if *is_warning { "warning" } else { "error" } })
+    let severity = if *is_warning { "warning" } else { "error" };
+    json!({ "at": at, "line": file::line_of(text, at), "what": what, "severity": severity })
 }
 
-fn problem_line(problem: &Problem) -> String {
+fn problem_line(text: &str, problem: &Problem) -> String {
     let kind = if problem.is_warning { "warning" } else { "error" };
-    format!("{kind}: {}: {}\n", problem.at, problem.what)
+    format!("{kind}: {}{}: {}\n", line(text, &problem.at), problem.at, problem.what)
+}
+
+/// Where a key stands, before what is said of it; nothing where that is not known.
+fn line(text: &str, at: &str) -> String {
+    file::line_of(text, at).map_or_else(String::new, |line| format!("line {line}: "))
 }

@@ -83,6 +83,22 @@ pub fn bases_of(payload: &[u8]) -> Result<Vec<(ChunkId, u32)>, Malformed> {
     }
 }
 
+/// Names the bases of a delta by other ids, those of the same bytes in another repository. Nothing
+/// is decoded.
+///
+/// # Errors
+/// Where the payload is no delta of so many chunks.
+pub fn rename_bases(payload: &mut [u8], ids: &[ChunkId]) -> Result<(), Malformed> {
+    if bases_of(payload)?.len() != ids.len() {
+        return Err(Malformed::at(PAYLOAD_HEADER_LEN, "delta has another count of bases"));
+    }
+    let table = payload.get_mut(PAYLOAD_HEADER_LEN + 4..).unwrap_or_default();
+    for (entry, id) in table.chunks_exact_mut(ENTRY_LEN).zip(ids) {
+        entry.iter_mut().zip(id.0).for_each(|(byte, new)| *byte = new);
+    }
+    Ok(())
+}
+
 /// The differences worth a look where `alone` was chosen for the bytes themselves: those of floats
 /// only for what looks like such floats.
 pub(super) fn differences(

@@ -59,7 +59,7 @@ pub mod transpose;
 
 pub use compression::{Compression, UnknownCompression};
 pub use decoder::{BlockDecoder, DeltaError, decode, decode_start, decode_with};
-pub use delta::{Base, bases_of, promises_gain};
+pub use delta::{Base, bases_of, promises_gain, rename_bases};
 pub use encoder::BlockEncoder;
 pub use payload::PAYLOAD_HEADER_LEN;
 pub use sample::is_noise;

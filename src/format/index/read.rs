@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> Segment<B> {
     }
 
     /// The segments that this one makes superfluous.
-    pub fn replaces(&self) -> impl Iterator<Item = SegmentId> + '_ {
+    pub fn replaces(&self) -> impl ExactSizeIterator<Item = SegmentId> + '_ {
         self.table::<[u8; 32]>(self.layout.replaces_at, self.layout.replaces)
             .iter()
             .map(|id| SegmentId(*id))

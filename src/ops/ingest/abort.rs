@@ -72,6 +72,13 @@ impl<'a> Abort<'a> {
         }
     }
 
+    /// Forgets the troubles of what is thrown away.
+    pub(super) fn begin_anew(&self) {
+        lock(&self.troubles).clear();
+        self.troubles_bytes.store(0, Ordering::Relaxed);
+        self.troubles_count.store(0, Ordering::SeqCst);
+    }
+
     /// Lists an entry that could not be opened or inspected.
     pub(super) fn lost(&self, path: &[u8], err: &LocalError) {
         if err.is_not_found() {

@@ -12,7 +12,7 @@ use crate::repo::{DirectoryWriter, NodeRef, PageWriter};
 use super::IngestOptions;
 use super::compare::{Event, Pending};
 use super::tally::{Tally, change};
-use super::ticket::Reading;
+use super::ticket::{Outcome, Reading};
 use super::walk::Task;
 
 /// A directory whose entries are still coming.
@@ -95,11 +95,16 @@ impl Assembler<'_, '_, '_> {
         Ok(None)
     }
 
-    /// Waits for a file, counts it, and returns its owner; `None` where it could not be read.
+    /// Waits for a file, counts it, and returns its owner; `None` where it could not be read or is
+    /// left out.
     fn read(&mut self, node: &mut Node, pending: Pending) -> Option<Arc<Owner>> {
-        let Some(reading) = pending.ticket.wait() else {
-            self.tally.files_failed += 1;
-            return None;
+        let reading = match pending.ticket.wait() {
+            Outcome::Read(reading) => reading,
+            Outcome::LeftOut => return None,
+            Outcome::Failed => {
+                self.tally.files_failed += 1;
+                return None;
+            }
         };
         take_over(node, &reading);
         let owner = self.owners.owner(reading.found.uid, reading.found.gid);
@@ -126,7 +131,7 @@ impl Assembler<'_, '_, '_> {
 /// What was read belongs together: content, attributes, times. Of the walker's node only name and
 /// links stay, and the links only while it is still the same inode.
 fn take_over(node: &mut Node, reading: &Reading) {
-    let Reading { file, found, xattrs, unstable } = reading;
+    let Reading { file, found, xattrs, unstable, .. } = reading;
     if node.inode != found.inode || node.btime != found.btime {
         node.link = None;
     }

@@ -64,14 +64,20 @@ impl Load {
 
     /// The least that an ingest can do with, beside the block cache.
     fn least(self) -> u64 {
-        BASE + 3 * self.pack() + READERS_MIN * self.reader() + self.coder() + 2 * 2 * self.block()
+        BASE + 3 * self.pack() + readers(1) * self.reader() + self.coder() + 2 * 2 * self.block()
     }
 }
 
-/// Reading cold files waits for the disk most of the time: 105,000 source files took 14.3 s with one
-/// reader per processor and 11.6 s with three.
-const READERS_PER_CODER: u64 = 2;
-const READERS_MIN: u64 = 4;
+/// Reading cold files waits for the disk most of the time. On two processors, 105,000 source files
+/// took 14.3 s with one reader per processor, 11.6 s with three; 500,000 files of 4 KB took 24.7 to
+/// 39.5 s with two, 19.0 to 22.8 s with four, and no less with six. Where that makes more than
+/// [`READERS_MANY`], two do.
+fn readers(coders: u64) -> u64 {
+    (4 * coders).min(READERS_MANY).max(2 * coders)
+}
+
+const READERS_MANY: u64 = 16;
+
 /// Packs that are being stored at a time.
 const STORING_MAX: u64 = 3;
 
@@ -111,12 +117,10 @@ impl Budget {
         let block = 2 * load.block();
         // Two packs are open, and one is being stored.
         let room = free - 3 * load.pack();
-        let used = |coders: u64| {
-            let readers = (READERS_PER_CODER * coders).max(READERS_MIN);
-            coders * (load.coder() + 2 * block) + readers * load.reader()
-        };
+        let used =
+            |coders: u64| coders * (load.coder() + 2 * block) + readers(coders) * load.reader();
         let coders = (1..=wanted).rev().find(|&coders| used(coders) <= room).unwrap_or(1);
-        let readers = (READERS_PER_CODER * coders).max(READERS_MIN);
+        let readers = readers(coders);
         let rest = room.saturating_sub(used(coders));
         let further = (rest / load.pack()).min(STORING_MAX - 1);
         let blocks = 2 * coders + rest.saturating_sub(further * load.pack()) / block;
@@ -174,8 +178,9 @@ mod tests {
     #[test]
     fn the_default_serves_many_threads() {
         let budget = Budget::new(2, MEMORY_DEFAULT, usual()).unwrap();
-        assert_eq!((budget.coders, budget.readers), (2, 4));
+        assert_eq!((budget.coders, budget.readers), (2, 8));
         assert_eq!((budget.blocks, budget.packs), (16, 5));
+        assert_eq!([1, 2, 4, 5, 8, 9, 64].map(readers), [4, 8, 16, 16, 16, 18, 128]);
         assert!(Budget::new(64, MEMORY_DEFAULT, usual()).unwrap().coders >= 4);
         assert_eq!(Budget::new(64, 4 << 30, usual()).unwrap().coders, 64);
     }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use crate::capture::sqlite;
 use crate::format::{Body, ChunkClass, Content, File, Kind, Node, Owner};
 use crate::localfs::{self, Dir, Found, LocalError, SourceFile};
 use crate::repo::{NodeRef, Repository, Session};
 
+use super::databases::{Mains, State, is_as_recorded, is_whole, may_be_database};
 use super::links::{Linked, Links};
 use super::prior::Prior;
 use super::tally::{Change, Tally, change};
@@ -45,11 +47,15 @@ pub(super) struct Outlets {
     pub(super) batches: Sender<Batch>,
 }
 
+/// What goes along with a directory's names: the parent's entries, and files that others lie beside.
+type Known<'k, 'a> = (&'k mut Prior<'a>, &'k mut Mains);
+
 /// A directory that is being compared.
 struct Open<'a> {
     /// `None`: it could not be opened, and has no entries.
     dir: Option<Arc<Dir>>,
     prior: Prior<'a>,
+    mains: Mains,
     /// Of the path to the directory above.
     path_len: usize,
 }
@@ -71,7 +77,7 @@ impl<'a> Comparer<'a> {
             outlets,
             events: Vec::new(),
             batch: Batch::default(),
-            links: Links::default(),
+            links: Links::new(task.scope.number),
             path: Vec::new(),
             tally: Tally::default(),
         }
@@ -91,9 +97,9 @@ impl<'a> Comparer<'a> {
                     Step::Leave => self.leave(&mut stack),
                     Step::Entry(range, found) => {
                         let name = names.get(range).unwrap_or_default();
-                        if let Some(Open { dir: Some(dir), prior, .. }) = stack.last_mut() {
+                        if let Some(Open { dir: Some(dir), prior, mains, .. }) = stack.last_mut() {
                             let dir = Arc::clone(dir);
-                            self.entry(&dir, prior, name, &found);
+                            self.entry(&dir, (prior, mains), name, &found);
                         }
                     }
                 }
@@ -124,7 +130,8 @@ impl<'a> Comparer<'a> {
             _ => None,
         };
         let entries = self.task.repo.entries(page);
-        stack.push(Open { dir, prior: Prior::new(entries), path_len });
+        let (prior_entries, mains) = (Prior::new(entries), Mains::default());
+        stack.push(Open { dir, prior: prior_entries, mains, path_len });
         // The root's node is in the snapshot itself, and new each time.
         let prior = prior.filter(|prior| prior.page.is_some());
         self.send(Event::Enter(Box::new(node), owner, prior));
@@ -140,11 +147,11 @@ impl<'a> Comparer<'a> {
         self.send(Event::Leave);
     }
 
-    fn entry(&mut self, dir: &Arc<Dir>, prior: &mut Prior<'_>, name: &[u8], found: &Found) {
+    fn entry(&mut self, dir: &Arc<Dir>, known: Known<'_, '_>, name: &[u8], found: &Found) {
         let len = self.path.len();
         self.path.push(b'/');
         self.path.extend_from_slice(name);
-        self.leaf(dir, prior, name, found);
+        self.leaf(dir, known, name, found);
         self.path.truncate(len);
     }
 
@@ -184,19 +191,30 @@ impl<'a> Comparer<'a> {
         self.task.abort.lost(&self.path, err);
     }
 
-    fn leaf(&mut self, dir: &Arc<Dir>, prior: &mut Prior<'_>, name: &[u8], found: &Found) {
+    fn leaf(&mut self, dir: &Arc<Dir>, known: Known<'_, '_>, name: &[u8], found: &Found) {
+        let (prior, mains) = known;
         let before = prior.find(name);
+        mains.pass(name);
+        let main = match mains.of(name) {
+            Some(State::Captured) if found.kind == Kind::File => {
+                return self.task.abort.progress().done(1, to_read(found));
+            }
+            Some(State::Reading(ticket)) => Some(ticket),
+            _ => None,
+        };
         if found.kind != Kind::File {
             self.tally.others += 1;
         } else if self.outlets.is_none() {
-            self.tally.file(self.foreseen(before.as_ref(), found), found.size);
+            self.tally.file(self.foreseen(dir, before.as_ref(), found), found.size);
         }
         if found.nlink > 1
             && let Some(linked) = self.links.known(found)
         {
             return self.further_name(name, found, linked, before);
         }
-        let same = before.as_ref().filter(|prior| self.task.is_unchanged(prior, found)).cloned();
+        let is_same =
+            |prior: &&NodeRef| main.is_none() && self.is_unchanged(dir, prior, found, mains);
+        let same = before.as_ref().filter(is_same).cloned();
         if same.is_some() && found.kind == Kind::File {
             self.count(Change::Unchanged, found.size);
             self.task.abort.progress().done(1, to_read(found));
@@ -207,7 +225,7 @@ impl<'a> Comparer<'a> {
                 return self.send(Event::Kept(same));
             }
             Some(same) => self.keep(dir, &same, name, found).map(|node| (node, *found, None)),
-            None => self.fresh(dir, name, found, before.as_ref(), prior),
+            None => self.fresh(dir, name, found, before.as_ref(), (prior, main)),
         };
         let (mut node, found, ticket) = match taken {
             Ok(taken) => taken,
@@ -220,6 +238,9 @@ impl<'a> Comparer<'a> {
         let owner = self.task.owners.owner(found.uid, found.gid);
         if found.nlink > 1 {
             self.links.remember(found, &node, &owner, ticket.as_ref());
+        }
+        if let Some(ticket) = ticket.as_ref().filter(|_| !self.task.options.raw_sqlite) {
+            mains.add(name, State::Reading(ticket.clone()));
         }
         let pending = ticket.map(|ticket| Pending { ticket, before });
         self.send(Event::Entry(Box::new(node), owner, pending));
@@ -255,16 +276,59 @@ impl<'a> Comparer<'a> {
     }
 
     /// What a file will count as, as far as its attributes tell.
-    fn foreseen(&self, before: Option<&NodeRef>, found: &Found) -> Change {
+    fn foreseen(&self, dir: &Dir, before: Option<&NodeRef>, found: &Found) -> Change {
         match before {
             None => Change::New,
-            Some(before) if self.task.looks_unchanged(before, found) => Change::Unchanged,
+            Some(before) if self.looks_unchanged(dir, before, found) => Change::Unchanged,
             Some(_) => Change::Changed,
+        }
+    }
+
+    /// Whether the parent's entry stands for this one, which need not be read then. A database that
+    /// does is recorded as captured.
+    fn is_unchanged(&self, dir: &Dir, prior: &NodeRef, found: &Found, mains: &mut Mains) -> bool {
+        if self.task.options.force || !self.looks_unchanged(dir, prior, found) {
+            return false;
+        }
+        if let Some(record) = self.task.databases.before(&self.path)
+            && !self.task.options.raw_sqlite
+        {
+            self.task.databases.keep(record, &self.task.scope.source);
+            if is_whole(record) {
+                mains.add(&prior.name, State::Captured);
+            }
+        }
+        true
+    }
+
+    /// The same by its attributes alone, and for a database by those of its log.
+    fn looks_unchanged(&self, dir: &Dir, prior: &Node, found: &Found) -> bool {
+        let Body::File(file) = &prior.body else { return self.task.looks_unchanged(prior, found) };
+        let record = self.task.databases.before(&self.path);
+        if self.task.options.raw_sqlite {
+            // What came through SQLite is not what the file holds.
+            return record.is_none() && self.task.looks_unchanged(prior, found);
+        }
+        match record {
+            Some(record) => {
+                let sized = Found { size: file.size, ..*found };
+                self.task.looks_unchanged(prior, &sized)
+                    && is_as_recorded(record, dir, &prior.name, found)
+            }
+            None => {
+                self.task.looks_unchanged(prior, found)
+                    && (!may_be_database(file)
+                        || (sqlite::log_state(dir, &prior.name) == "none"
+                            && !self.task.databases.was_troubled(&self.path)))
+            }
         }
     }
 
     /// Lists an entry that could not be taken.
     fn lost(&mut self, found: &Found, err: &LocalError) {
+        if self.task.scope.may_lose(&self.path, err) {
+            return;
+        }
         self.trouble(err);
         self.tally.files_failed += u64::from(found.kind == Kind::File);
     }
@@ -303,13 +367,13 @@ impl<'a> Comparer<'a> {
         name: &[u8],
         found: &Found,
         before: Option<&NodeRef>,
-        siblings: &Prior<'_>,
+        (siblings, main): (&Prior<'_>, Option<Ticket>),
     ) -> Result<(Node, Found, Option<Ticket>), LocalError> {
         let mut node = self.node(name, found);
         if found.kind == Kind::File {
             node.body = empty_file();
             let like = before.cloned().or_else(|| siblings.sibling(name, found.size));
-            let taken = self.file(dir, name, found, like);
+            let taken = self.file(dir, name, found, (like, main));
             return taken.map(|(found, ticket)| (node, found, ticket));
         }
         node.xattrs = localfs::read_xattrs(dir, name)?;
@@ -330,7 +394,7 @@ impl<'a> Comparer<'a> {
         dir: &Arc<Dir>,
         name: &[u8],
         found: &Found,
-        like: Option<NodeRef>,
+        (like, main): (Option<NodeRef>, Option<Ticket>),
     ) -> Result<(Found, Option<Ticket>), LocalError> {
         if self.outlets.is_none() {
             return Ok((*found, None));
@@ -343,7 +407,7 @@ impl<'a> Comparer<'a> {
         let found = pinned.as_ref().map_or(*found, |source| *source.found());
         let (dir, path) = (Arc::clone(dir), self.path.clone());
         let prior = like.filter(|_| self.task.options.delta);
-        let job = FileJob { dir, name: name.to_vec(), path, pinned, prior };
+        let job = FileJob { dir, name: name.to_vec(), path, pinned, prior, main };
         let ticket = self.batch.push(job, found.size);
         if self.batch.is_full() {
             self.flush_batch();

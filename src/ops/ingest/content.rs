@@ -24,6 +24,8 @@ pub(super) struct Assembly {
     pub(super) stated: Option<u64>,
     /// How it is cut; `None` until its first bytes were seen.
     pub(super) cut: Option<Cut>,
+    /// Whether its first bytes are still to be looked at for a database.
+    pub(super) is_sought: bool,
 }
 
 impl Assembly {
@@ -43,6 +45,7 @@ impl Assembly {
             hashed: true,
             stated: None,
             cut: None,
+            is_sought: false,
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Links {
     met: HashMap<(u64, u64), Linked>,
     /// Devices in the order met: their numbers differ from boot to boot, their order rarely.
     devices: Vec<u64>,
+    /// Of the stage: what is read in different stages may differ, and is not linked.
+    stage: u32,
 }
 
 fn same_inode(a: &Found, b: &Found) -> bool {
@@ -37,6 +39,10 @@ fn same_inode(a: &Found, b: &Found) -> bool {
 }
 
 impl Links {
+    pub(super) fn new(stage: u32) -> Self {
+        Self { stage, ..Self::default() }
+    }
+
     /// What is known of this inode from an earlier name.
     pub(super) fn known(&mut self, found: &Found) -> Option<Linked> {
         let key = (found.device, found.inode);
@@ -81,6 +87,9 @@ impl Links {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(ordinal as u64).to_le_bytes()).update(&found.inode.to_le_bytes());
         hasher.update(&born.secs.to_le_bytes()).update(&born.nanos.to_le_bytes());
+        if self.stage > 0 {
+            hasher.update(&self.stage.to_le_bytes());
+        }
         let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
         let group = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         Some(HardLink { group, count: found.nlink })

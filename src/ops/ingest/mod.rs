@@ -20,13 +20,16 @@ mod budget;
 mod compare;
 mod content;
 mod cut;
+mod databases;
 mod drafts;
 mod excludes;
+mod graft;
 mod links;
 mod pipeline;
 mod plan;
 mod prior;
 mod read;
+mod staged;
 mod tally;
 mod ticket;
 mod unchanged;
@@ -41,9 +44,10 @@ use std::time::{Duration, Instant};
 pub use budget::{MEMORY_DEFAULT, MEMORY_MIN, block_cache};
 pub use cut::ChunkerChoice;
 pub use excludes::ExcludeOptions;
+pub use staged::{Drafted, Stage, Stages, Verdict};
 
 use crate::codec::Compression;
-use crate::format::{Added, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
+use crate::format::{Added, Capture, Leaf, Snapshot, SnapshotId, Source, Time, Trouble};
 use crate::fsutil;
 use crate::localfs::Owners;
 use crate::progress::Progress;
@@ -53,7 +57,10 @@ use super::error::{OpError, Result};
 use abort::Abort;
 use budget::{Budget, Load};
 use cut::Cutters;
+use databases::Databases;
 use plan::Plan;
+use staged::{Scope, Shared};
+use tally::Tally;
 use walk::Task;
 
 /// The file that lists patterns to leave out, in any directory of a source.
@@ -91,6 +98,8 @@ pub struct IngestOptions {
     pub ignore_inode: bool,
     /// Do not compare ctimes with the parent snapshot.
     pub ignore_ctime: bool,
+    /// Store SQLite databases as the files they are, with their logs, not through SQLite.
+    pub raw_sqlite: bool,
     /// Only look at what would be done; the repository is not touched.
     pub dry_run: bool,
     /// Directories that are never entered, by device and inode: the repository itself, its cache.
@@ -100,7 +109,7 @@ pub struct IngestOptions {
 }
 
 /// Where content comes from.
-pub enum Input {
+pub enum Input<'a> {
     /// Files and directories.
     Paths {
         /// Relative paths start here and appear relative to the snapshot's root; without it they
@@ -110,18 +119,18 @@ pub enum Input {
         paths: Vec<PathBuf>,
     },
     /// One file from a stream.
-    Stream(Stream),
+    Stream(Stream<'a>),
 }
 
 /// A file whose content arrives through a pipe.
-pub struct Stream {
+pub struct Stream<'a> {
     /// Its path below the snapshot's root, raw bytes.
     pub name: Vec<u8>,
     /// The content.
-    pub reader: Box<dyn Read + Send>,
+    pub reader: Box<dyn Read + Send + 'a>,
     /// Called once the stream has ended: says whether its producer succeeded. An error means that
     /// there is no snapshot.
-    pub finish: Box<dyn FnOnce() -> Result<(), String> + Send>,
+    pub finish: Box<dyn FnOnce() -> Result<(), String> + Send + 'a>,
 }
 
 /// What became of an ingest.
@@ -156,6 +165,8 @@ pub struct IngestReport {
     pub troubles: Vec<Trouble>,
     /// How many troubles there were in all.
     pub troubles_count: u64,
+    /// How the sources were captured, as the snapshot records it.
+    pub captures: Vec<Capture>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -167,7 +178,7 @@ const EVICTIONS_MAX: usize = 3;
 /// lives, runs again, and finds what it wrote in the index; a stream cannot be read twice.
 pub fn run(
     repo: &Repository,
-    mut input: Input,
+    mut input: Input<'_>,
     options: &IngestOptions,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
@@ -191,7 +202,7 @@ pub fn run(
     }
 }
 
-impl Input {
+impl Input<'_> {
     /// The same input for another run; `None` for a stream.
     fn again(&self) -> Option<Self> {
         match self {
@@ -205,57 +216,129 @@ impl Input {
 
 fn once(
     repo: &Repository,
-    input: Input,
+    input: Input<'_>,
     options: &IngestOptions,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<IngestReport> {
-    let started = Instant::now();
-    let now = crate::clock::now();
     let abort = Abort::new(interrupted, progress);
-    let load = Load::new(Cutters::new(repo, options.chunker).chunk_max(), options.compression);
-    let budget = Budget::new(options.threads, options.max_memory, load)?;
-    let plan = match &input {
-        Input::Paths { base, paths } => Plan::new(base.as_deref(), paths)?,
-        Input::Stream(stream) => Plan::stream(&stream.name)?,
-    };
+    let whole = Whole::new(repo, options, &abort)?;
+    let plan = Plan::of(&input)?;
     for (path, what) in &plan.missing {
         abort.trouble(path.as_os_str().as_bytes(), what);
     }
-    let owners = Owners::new();
-    let (plan, abort) = (&plan, &abort);
-    let task = Task { repo, session: None, options, plan, parent: None, abort, owners: &owners };
+    let (owners, scope, none) = (Owners::new(), Scope::default(), Databases::default());
+    let task = Task {
+        repo,
+        session: None,
+        options,
+        plan: &plan,
+        parent: None,
+        abort: &abort,
+        owners: &owners,
+        databases: &none,
+        scope: &scope,
+    };
     if options.dry_run {
-        let parent = find_parent(repo, options, plan)?;
-        let tally = pipeline::dry_run(&input, Task { parent: parent.as_ref(), ..task })?;
-        return Ok(report(None, parent.as_ref(), tally, abort, Added::default(), started));
+        let parent = find_parent(repo, options, &plan.sources)?;
+        let databases = &Databases::new(parent.as_ref());
+        let task = Task { parent: parent.as_ref(), databases, ..task };
+        let tally = pipeline::dry_run(&input, task)?;
+        return Ok(whole.report(None, parent.as_ref(), tally, Added::default()));
     }
-    if let Err(err) = fsutil::raise_nofile_limit() {
-        tracing::debug!("cannot raise the limit of open files: {err}");
+    whole.into_snapshot(plan.sources.clone(), |shared| {
+        let Shared { session, parent, databases, .. } = *shared;
+        let task = Task { session: Some(session), parent, databases, ..task };
+        let (root, tally) = pipeline::run(session, input, task, shared.budget)?;
+        Ok((root, tally, Vec::new()))
+    })
+}
+
+/// Takes several stages into one new snapshot. Unlike [`run`] it does not begin anew when a prune
+/// took it for dead: the caller has more to begin anew.
+pub fn run_stages(
+    repo: &Repository,
+    stages: &mut dyn Stages,
+    options: &IngestOptions,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<IngestReport> {
+    let abort = Abort::new(interrupted, progress);
+    let whole = Whole::new(repo, options, &abort)?;
+    whole.into_snapshot(stages.sources(), |shared| {
+        let (root, tally) = staged::take(shared, stages)?;
+        Ok((root, tally, stages.captures()))
+    })
+}
+
+/// One ingest from its session to its snapshot.
+struct Whole<'a> {
+    repo: &'a Repository,
+    options: &'a IngestOptions,
+    abort: &'a Abort<'a>,
+    budget: Budget,
+    started: Instant,
+    now: Time,
+}
+
+impl<'a> Whole<'a> {
+    fn new(repo: &'a Repository, options: &'a IngestOptions, abort: &'a Abort<'a>) -> Result<Self> {
+        let (started, now) = (Instant::now(), crate::clock::now());
+        crate::capture::scratch::sweep();
+        let load = Load::new(Cutters::new(repo, options.chunker).chunk_max(), options.compression);
+        let budget = Budget::new(options.threads, options.max_memory, load)?;
+        Ok(Self { repo, options, abort, budget, started, now })
     }
-    // The session first: from then on a prune leaves alone what the parent refers to.
-    // The machine's own name, whatever the snapshot's host: a prune there asks for the process.
-    let writer = Writer { host: fsutil::machine(), pid: std::process::id() };
-    let session = Session::begin(repo, writer, now)?.with_packs_in_memory(budget.packs);
-    let parent = match find_parent(repo, options, plan) {
-        Ok(parent) => parent,
-        Err(err) => {
-            session.abandon();
-            return Err(err);
+
+    /// Begins a session, has `take` fill it, and commits the tree that it returns.
+    fn into_snapshot(
+        self,
+        sources: Vec<Source>,
+        take: impl FnOnce(&Shared<'_>) -> Result<(Leaf, Tally, Vec<Capture>)>,
+    ) -> Result<IngestReport> {
+        let Self { repo, options, abort, .. } = self;
+        if let Err(err) = fsutil::raise_nofile_limit() {
+            tracing::debug!("cannot raise the limit of open files: {err}");
         }
-    };
-    let head = Head::new(options, plan, parent.as_ref(), now);
-    let task = Task { session: Some(&session), parent: parent.as_ref(), ..task };
-    let result = pipeline::run(&session, input, task, &budget);
-    let (root, tally) = match result {
-        Ok(done) => done,
-        Err(err) => {
-            session.abandon();
-            return Err(err);
-        }
-    };
-    let snapshot = session.commit(|id, added| head.snapshot(id, added, root, abort, started))?;
-    Ok(report(Some(snapshot.id), parent.as_ref(), tally, abort, snapshot.added, started))
+        // The session first: from then on a prune leaves alone what the parent refers to.
+        // The machine's own name, whatever the snapshot's host: a prune there asks for the process.
+        let writer = Writer { host: fsutil::machine(), pid: std::process::id() };
+        let session = Session::begin(repo, writer, self.now)?;
+        let session = session.with_packs_in_memory(self.budget.packs);
+        let filled = find_parent(repo, options, &sources).and_then(|found| {
+            let (parent, databases) = (found.as_ref(), Databases::new(found.as_ref()));
+            let (session, budget, databases) = (&session, &self.budget, &databases);
+            let shared = Shared { repo, session, options, parent, abort, budget, databases };
+            let (root, tally, mut captures) = take(&shared)?;
+            captures.extend(databases.records());
+            Ok((root, tally, captures, found))
+        });
+        let (root, tally, captures, parent) = match filled {
+            Ok(filled) => filled,
+            Err(err) => {
+                session.abandon();
+                return Err(err);
+            }
+        };
+        let head = Head::new(options, sources, parent.as_ref(), self.now);
+        let describe = |id, added| {
+            let snapshot = head.snapshot(id, added, root, abort, self.started);
+            Snapshot { captures, ..snapshot }
+        };
+        let snapshot = session.commit(describe)?;
+        let report = self.report(Some(snapshot.id), parent.as_ref(), tally, snapshot.added);
+        Ok(IngestReport { captures: snapshot.captures, ..report })
+    }
+
+    fn report(
+        &self,
+        snapshot: Option<SnapshotId>,
+        parent: Option<&Snapshot>,
+        tally: Tally,
+        added: Added,
+    ) -> IngestReport {
+        report(snapshot, parent, tally, self.abort, added, self.started)
+    }
 }
 
 /// What a snapshot says besides its tree, known before the ingest starts.
@@ -269,13 +352,18 @@ struct Head {
 }
 
 impl Head {
-    fn new(options: &IngestOptions, plan: &Plan, parent: Option<&Snapshot>, now: Time) -> Self {
+    fn new(
+        options: &IngestOptions,
+        sources: Vec<Source>,
+        parent: Option<&Snapshot>,
+        now: Time,
+    ) -> Self {
         Self {
             time: options.time.unwrap_or(now),
             host: options.host.clone(),
             user: options.user.clone(),
             tags: options.tags.clone(),
-            sources: plan.sources.clone(),
+            sources,
             parent: parent.map(|parent| parent.id),
         }
     }
@@ -303,6 +391,8 @@ impl Head {
             troubles,
             troubles_count,
             added,
+            origin: None,
+            captures: Vec::new(),
         }
     }
 }
@@ -311,21 +401,20 @@ impl Head {
 fn find_parent(
     repo: &Repository,
     options: &IngestOptions,
-    plan: &Plan,
+    sources: &[Source],
 ) -> Result<Option<Snapshot>> {
     let list = repo.snapshots()?;
     for damaged in &list.damaged {
         tracing::warn!("{damaged}; it is not used as a parent");
     }
-    let same =
-        |snapshot: &Snapshot| snapshot.host == options.host && snapshot.sources == plan.sources;
+    let same = |snapshot: &Snapshot| snapshot.host == options.host && snapshot.sources == sources;
     Ok(list.snapshots.into_iter().rev().find(same))
 }
 
 fn report(
     snapshot: Option<SnapshotId>,
     parent: Option<&Snapshot>,
-    tally: tally::Tally,
+    tally: Tally,
     abort: &Abort<'_>,
     added: Added,
     started: Instant,
@@ -346,6 +435,7 @@ fn report(
         added,
         troubles,
         troubles_count,
+        captures: Vec::new(),
         duration: started.elapsed(),
     }
 }

@@ -19,7 +19,7 @@ use super::read::Reader;
 use super::tally::{self, Tally};
 use super::ticket::Batch;
 use super::walk::{Steps, Task, Walker};
-use super::{IngestOptions, Input, Stream, assemble};
+use super::{Input, Stream, assemble};
 
 /// The walker recurses once per level of directories; deep trees must not end its stack.
 const WALKER_STACK: usize = 256 << 20;
@@ -27,7 +27,7 @@ const WALKER_STACK: usize = 256 << 20;
 const STEP_BATCHES: usize = 4;
 
 /// Looks at what would be done.
-pub(super) fn dry_run(input: &Input, task: Task<'_>) -> Result<Tally> {
+pub(super) fn dry_run(input: &Input<'_>, task: Task<'_>) -> Result<Tally> {
     if let Input::Stream(Stream { name, .. }) = input {
         let before = stream_before(task, &plan::stream_parts(name)?);
         let (is_new, is_there) = (u64::from(before.is_none()), u64::from(before.is_some()));
@@ -72,7 +72,7 @@ fn no_thread(source: std::io::Error) -> OpError {
 /// Reads everything into the session; returns the snapshot's root.
 pub(super) fn run(
     session: &Session<'_>,
-    input: Input,
+    input: Input<'_>,
     task: Task<'_>,
     budget: &Budget,
 ) -> Result<(Leaf, Tally)> {
@@ -83,7 +83,7 @@ pub(super) fn run(
 }
 
 fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(Leaf, Tally)> {
-    let Task { repo, options, abort, .. } = task;
+    let Task { options, abort, .. } = task;
     let compression = options.compression;
     let (batch_in, batches) = bounded::<Batch>(budget.batches);
     let (event_in, events) = bounded(budget.events.div_ceil(EVENTS_MAX));
@@ -95,7 +95,7 @@ fn run_paths(session: &Session<'_>, task: Task<'_>, budget: &Budget) -> Result<(
         for _ in 0..budget.readers {
             let (batches, blocks) = (batches.clone(), coders.clone());
             scope.spawn(move || {
-                stop_on_error(abort, read_batches(repo, session, options, &batches, blocks, abort));
+                stop_on_error(abort, read_batches(session, task, &batches, blocks));
             });
         }
         drop((coders, batches));
@@ -161,14 +161,13 @@ fn code_blocks(
 }
 
 fn read_batches(
-    repo: &Repository,
     session: &Session<'_>,
-    options: &IngestOptions,
+    task: Task<'_>,
     batches: &Receiver<Batch>,
     blocks: Sender<BlockDraft>,
-    abort: &Abort<'_>,
 ) -> Result<()> {
-    let mut reader = Reader::new(repo, session, abort, blocks, options)?;
+    let abort = task.abort;
+    let mut reader = Reader::new(session, task, blocks)?;
     for batch in batches {
         if !abort.is_set() {
             batch.read(|job| reader.file(job));
@@ -182,16 +181,16 @@ fn run_stream(
     session: &Session<'_>,
     task: Task<'_>,
     budget: &Budget,
-    stream: Stream,
+    stream: Stream<'_>,
 ) -> Result<(Leaf, Tally)> {
-    let Task { repo, options, owners, abort, .. } = task;
+    let Task { options, owners, abort, scope: stage, .. } = task;
     let compression = options.compression;
     let Stream { name, reader: source, finish } = stream;
     let parts = plan::stream_parts(&name)?;
     let before = stream_before(task, &parts);
     let file = std::thread::scope(|scope| {
         let blocks = spawn_coders(scope, session, compression, budget, abort);
-        let mut reader = Reader::new(repo, session, abort, blocks, options)?;
+        let mut reader = Reader::new(session, task, blocks)?;
         let prior = before.as_ref().filter(|_| options.delta);
         let file = reader.stream(source, &name, prior)?;
         reader.finish()?;
@@ -207,9 +206,10 @@ fn run_stream(
     tally.file(tally::change_of_stream(before.as_ref(), &body), size);
     let encoder = BlockEncoder::new(compression).map_err(RepoError::from)?;
     let mut pages = PageWriter::new(session, encoder, options.delta);
-    let owner =
-        owners.owner(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let mut node = stream_node(now, 0o600, body);
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid, mode) = stage.made_as.unwrap_or((uid, gid, 0o600));
+    let owner = owners.owner(uid, gid);
+    let mut node = stream_node(now, mode, body);
     for part in parts.iter().rev() {
         node.name = part.to_vec();
         let mut writer = DirectoryWriter::default();

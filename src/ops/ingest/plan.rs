@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::format::{Source, limits};
 use crate::ops::error::{OpError, Result};
 
+use super::Input;
+
 /// Most bytes of all sources' paths: a snapshot lists them.
 const SOURCES_BYTES_MAX: usize = 8 << 20;
 
@@ -35,6 +37,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Of whatever the input is.
+    pub(super) fn of(input: &Input<'_>) -> Result<Self> {
+        match input {
+            Input::Paths { base, paths } => Self::new(base.as_deref(), paths),
+            Input::Stream(stream) => Self::stream(&stream.name),
+        }
+    }
+
     /// With `base`, relative paths start there and appear relative to the snapshot's root.
     pub(super) fn new(base: Option<&Path>, paths: &[PathBuf]) -> Result<Self> {
         if paths.is_empty() {

@@ -1,7 +1,7 @@
 //! The readers: one file in, its extents out, new chunks into blocks.
 //!
-//! A file that changes while it is read is read again, once; then it is taken as it came and
-//! marked. Holes are found by `SEEK_DATA` and stored as holes.
+//! A file that changes while it is read is read again, a large one once; then it is taken as it came
+//! and marked. Holes are found by `SEEK_DATA` and stored as holes.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -9,22 +9,33 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::capture::sqlite::{self, Refused};
 use crate::codec::{BlockEncoder, ReadChunks};
-use crate::format::{ChunkClass, Content, File, PackKind, limits};
-use crate::localfs::{self, Found, GuardedFile, LocalError, SourceFile};
+use crate::format::{ChunkClass, Content, File, PackKind, Time, limits};
+use crate::localfs::{self, Dir, Found, GuardedFile, LocalError, SourceFile};
 use crate::ops::error::{OpError, Result};
 use crate::repo::{BlockDraft, NodeRef, PageWriter, RepoError, Repository, Session};
 
-use super::IngestOptions;
 use super::abort::Abort;
 use super::bases::Bases;
 use super::content::Assembly;
 use super::cut::{Cutters, WholeReader};
+use super::databases::Taken;
 use super::drafts::Drafts;
-use super::ticket::{FileJob, Reading};
+use super::ticket::{FileJob, Outcome, Reading, Ticket};
+use super::walk::Task;
 
 /// Longer than a tick of any kernel's clock (10 ms at 100 Hz).
 const TICK: Duration = Duration::from_millis(20);
+
+/// Files up to this size are read again more often, in bytes: that is soon done, and registries and
+/// states are small and often rewritten.
+const SMALL: u64 = 4 << 20;
+
+/// How often a file that changes while it is read is read again.
+fn again(found: &Found) -> u32 {
+    if found.size <= SMALL { 5 } else { 1 }
+}
 
 /// Why reading stopped.
 enum Stop {
@@ -34,6 +45,8 @@ enum Stop {
     Source(io::Error),
     /// The repository failed, or the user stopped it: the end.
     Fatal(OpError),
+    /// It is a SQLite database with this header, to be captured through SQLite.
+    Database(Vec<u8>),
 }
 
 impl From<LocalError> for Stop {
@@ -48,11 +61,20 @@ impl From<RepoError> for Stop {
     }
 }
 
+/// A database that is not captured as one.
+struct Raw {
+    why: Refused,
+    /// State of its log before it was asked for.
+    log: String,
+    started: Time,
+}
+
 /// One reader thread's state.
 pub(super) struct Reader<'s, 'r> {
     repo: &'s Repository,
     session: &'s Session<'r>,
     abort: &'s Abort<'s>,
+    task: Task<'s>,
     blocks: Sender<BlockDraft>,
     pages: PageWriter<'s, 'r>,
     cutters: Cutters,
@@ -62,17 +84,17 @@ pub(super) struct Reader<'s, 'r> {
 
 impl<'s, 'r> Reader<'s, 'r> {
     pub(super) fn new(
-        repo: &'s Repository,
         session: &'s Session<'r>,
-        abort: &'s Abort<'s>,
+        task: Task<'s>,
         blocks: Sender<BlockDraft>,
-        options: &IngestOptions,
     ) -> Result<Self> {
+        let Task { repo, options, abort, .. } = task;
         let encoder = BlockEncoder::new(options.compression).map_err(RepoError::from)?;
         Ok(Self {
             repo,
             session,
             abort,
+            task,
             blocks,
             pages: PageWriter::new(session, encoder, false),
             cutters: Cutters::new(repo, options.chunker),
@@ -88,42 +110,75 @@ impl<'s, 'r> Reader<'s, 'r> {
     }
 
     /// Reads one file; troubles are listed here.
-    pub(super) fn file(&mut self, job: FileJob) -> Option<Reading> {
+    pub(super) fn file(&mut self, job: FileJob) -> Outcome {
+        // The main file came first, so another reader has it, or has had it.
+        let main = job.main.as_ref().map(Ticket::wait);
         if self.abort.is_set() {
-            return None;
+            return Outcome::Failed;
+        }
+        if let Some(Outcome::Read(main)) = main
+            && main.is_database
+        {
+            self.abort.progress().done(1, 0);
+            return Outcome::LeftOut;
         }
         let path = job.path.clone();
         match self.read_stable(job) {
             Ok(reading) => {
                 self.abort.progress().done(1, 0);
-                return Some(reading);
+                return Outcome::Read(Arc::new(reading));
+            }
+            Err(Stop::Open(err)) if self.task.scope.may_lose(&path, &err) => {
+                return Outcome::LeftOut;
             }
             Err(Stop::Open(err)) => self.abort.lost(&path, &err),
             Err(Stop::Source(err)) => self.abort.trouble(&path, format!("cannot read: {err}")),
             Err(Stop::Fatal(err)) => self.abort.fail(err),
+            // Answered where it comes up.
+            Err(Stop::Database(_)) => {}
         }
-        None
+        Outcome::Failed
     }
 
     fn read_stable(&mut self, job: FileJob) -> Result<Reading, Stop> {
-        let FileJob { dir, name, path, pinned, prior } = job;
+        let FileJob { dir, name, path, pinned, prior, .. } = job;
         let bases = Bases::of(self.repo, prior.as_ref());
         let mut source = match pinned {
             Some(source) => source,
             None => SourceFile::open(&dir, &name)?,
         };
         let has_names = source.found().nlink > 1;
-        let first = self.read_once(&source, &path, &bases)?;
-        if !first.unstable {
-            return Ok(first);
+        let sought = !self.task.options.raw_sqlite;
+        let first = match self.read_once(&source, &path, &bases, sought) {
+            Err(Stop::Database(first)) => {
+                let place = (&*dir, name.as_slice());
+                let raw = match self.database(place, &source, (&path, &first), &bases)? {
+                    Ok(reading) => return Ok(reading),
+                    Err(raw) => raw,
+                };
+                source = source.again()?;
+                let reading = self.read_once(&source, &path, &bases, false)?;
+                self.as_file(place, &path, &reading, raw);
+                reading
+            }
+            first => first?,
+        };
+        if !first.unstable || self.task.scope.is_changing {
+            return Ok(Reading { unstable: false, ..first });
         }
-        // Another file may have the name by now; an inode with further names is taken as itself.
-        source = if has_names { source.again()? } else { SourceFile::open(&dir, &name)? };
-        let second = self.read_once(&source, &path, &bases)?;
-        if second.unstable {
-            self.abort.trouble(&path, "changed while it was read");
+        for left in (0..again(&first.found)).rev() {
+            // Another file may have the name by now; an inode with further names is taken as itself.
+            source = if has_names { source.again()? } else { SourceFile::open(&dir, &name)? };
+            // What became a database meanwhile was none when it was asked for.
+            let next = self.read_once(&source, &path, &bases, false)?;
+            if !next.unstable || left == 0 || self.abort.is_set() {
+                if next.unstable {
+                    self.abort.trouble(&path, "changed while it was read");
+                }
+                return Ok(next);
+            }
         }
-        Ok(second)
+        Ok(first)
     }
 
     /// Content and attributes from one descriptor; unstable if anything changed meanwhile.
@@ -132,16 +187,67 @@ impl<'s, 'r> Reader<'s, 'r> {
         source: &SourceFile,
         path: &[u8],
         bases: &Bases<'_>,
+        sought: bool,
     ) -> Result<Reading, Stop> {
         let found = *source.found();
         wait_for_tick(&found);
-        let (file, short) = self.read_file(source, path, bases)?;
+        let (file, short) = self.read_file(source, path, bases, sought)?;
         let xattrs = localfs::read_xattrs_fd(source).unwrap_or_else(|err| {
             self.abort.trouble(path, format!("cannot {}: {}", err.action, err.source));
             Vec::new()
         });
         let unstable = short || source.changed_since(&found).map_err(Stop::Source)?;
-        Ok(Reading { file, found, xattrs, unstable })
+        Ok(Reading { file, found, xattrs, unstable, is_database: false })
+    }
+
+    /// A database through SQLite, under the metadata of its file; else why it cannot be had so.
+    fn database(
+        &mut self,
+        (dir, name): (&Dir, &[u8]),
+        source: &SourceFile,
+        (path, first): (&[u8], &[u8]),
+        bases: &Bases<'_>,
+    ) -> Result<Result<Reading, Raw>, Stop> {
+        let found = *source.found();
+        let log = sqlite::log_state(dir, name);
+        if let Ok(log) = localfs::inspect(dir, &[name, b"-wal"].concat()) {
+            wait_for_tick(&log);
+        }
+        let started = crate::clock::now();
+        let copied = match sqlite::copy(dir, name, &found, first) {
+            Ok(copied) => copied,
+            Err(why) => return Ok(Err(Raw { why, log, started })),
+        };
+        let ended = crate::clock::now();
+        let (folder, copy) = copied.place();
+        let copy = SourceFile::open(&Dir::open(folder)?, copy)?;
+        let (file, _) = self.read_file(&copy, path, bases, false)?;
+        let xattrs = localfs::read_xattrs_fd(source)?;
+        let (size, facts) = (found.size, copied.facts);
+        let taken = Taken { started, ended, size, log, facts };
+        self.task.databases.take(&self.task.scope.source, path, taken);
+        Ok(Ok(Reading { file, found, xattrs, unstable: false, is_database: true }))
+    }
+
+    /// A database that was stored as the file it is. No trouble where SQLite calls it no database
+    /// and nothing changed while it was read: then these bytes are all that there is to have.
+    fn as_file(&self, (dir, name): (&Dir, &[u8]), path: &[u8], reading: &Reading, raw: Raw) {
+        let Raw { why, log, started } = raw;
+        let is_quiet = !reading.unstable && log == sqlite::log_state(dir, name);
+        let databases = self.task.databases;
+        match why {
+            Refused::NoDatabase(why) if is_quiet && !self.task.scope.are_databases => {
+                let shown = String::from_utf8_lossy(path);
+                tracing::warn!("{shown} is stored as the file it is: {why}");
+                let (ended, size, facts) = (crate::clock::now(), reading.found.size, Vec::new());
+                let taken = Taken { started, ended, size, log, facts };
+                databases.take_as_file(&self.task.scope.source, path, why, taken);
+            }
+            Refused::NoDatabase(why) | Refused::Failed(why) => {
+                databases.fail(path);
+                self.abort.trouble(path, format!("database stored as the file it is: {why}"));
+            }
+        }
     }
 
     /// Reads all of a file; also whether it ended before its size.
@@ -150,6 +256,7 @@ impl<'s, 'r> Reader<'s, 'r> {
         source: &SourceFile,
         path: &[u8],
         bases: &Bases<'_>,
+        sought: bool,
     ) -> Result<(File, bool), Stop> {
         let found = source.found();
         if found.size == 0 {
@@ -169,6 +276,7 @@ impl<'s, 'r> Reader<'s, 'r> {
             source.advise_sequential();
         }
         let mut assembly = Assembly::new(found);
+        assembly.is_sought = sought;
         let name = last_part(path);
         if ranges.first().is_some_and(|first| *first != (0..found.size)) {
             // What comes first may be a hole, or end in one.
@@ -225,6 +333,14 @@ impl<'s, 'r> Reader<'s, 'r> {
     ) -> Result<(), Stop> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut chunks = ReadChunks::with_buffer(reader, assembly.size, buffer);
+        if std::mem::take(&mut assembly.is_sought) && assembly.size == 0 {
+            let first = chunks.peek(sqlite::HEADER_LEN).map_err(Stop::Source)?;
+            if sqlite::is_database(first, assembly.stated.unwrap_or_default()) {
+                let first = first.to_vec();
+                self.buffer = chunks.into_buffer();
+                return Err(Stop::Database(first));
+            }
+        }
         let cut = match &assembly.cut {
             Some(cut) => cut.clone(),
             None => {
@@ -253,7 +369,7 @@ impl<'s, 'r> Reader<'s, 'r> {
     /// Reads a stream of this name to its end; `prior` is what it was in the parent snapshot.
     pub(super) fn stream(
         &mut self,
-        stream: Box<dyn Read + Send>,
+        stream: Box<dyn Read + Send + '_>,
         name: &[u8],
         prior: Option<&NodeRef>,
     ) -> Result<File> {
@@ -264,6 +380,7 @@ impl<'s, 'r> Reader<'s, 'r> {
             Stop::Open(err) => err.into(),
             Stop::Source(err) => OpError::io("read the stream", err),
             Stop::Fatal(err) => err,
+            Stop::Database(_) => OpError::Panicked,
         })
     }
 }

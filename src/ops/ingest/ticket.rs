@@ -20,6 +20,9 @@ pub(super) struct FileJob {
     pub(super) pinned: Option<SourceFile>,
     /// The file, or one like it, in the parent snapshot.
     pub(super) prior: Option<NodeRef>,
+    /// The file beside which it lies as its log or journal: where that one was captured through
+    /// SQLite, this one is left out.
+    pub(super) main: Option<Ticket>,
 }
 
 /// What reading a file gave. All of it belongs together: it was taken from one descriptor, and
@@ -30,10 +33,22 @@ pub(super) struct Reading {
     pub(super) found: Found,
     pub(super) xattrs: Vec<Xattr>,
     pub(super) unstable: bool,
+    /// It came through SQLite, so that the files beside it are left out.
+    pub(super) is_database: bool,
 }
 
-/// `None`: nothing that can be stored; the trouble is listed.
-type Cell = Arc<OnceLock<Option<Arc<Reading>>>>;
+/// What became of a file.
+#[derive(Clone)]
+pub(super) enum Outcome {
+    /// It was read.
+    Read(Arc<Reading>),
+    /// It is no part of the snapshot, and nothing is wrong with that.
+    LeftOut,
+    /// Nothing that can be stored; the trouble is listed.
+    Failed,
+}
+
+type Cell = Arc<OnceLock<Outcome>>;
 
 /// The assembler's half.
 #[derive(Clone)]
@@ -41,7 +56,7 @@ pub(super) struct Ticket(Cell);
 
 impl Ticket {
     /// Waits until the file was read.
-    pub(super) fn wait(&self) -> Option<Arc<Reading>> {
+    pub(super) fn wait(&self) -> Outcome {
         self.0.wait().clone()
     }
 }
@@ -81,12 +96,12 @@ impl Batch {
     }
 
     /// Reads every file and fulfils the tickets.
-    pub(super) fn read(mut self, mut read: impl FnMut(FileJob) -> Option<Reading>) {
+    pub(super) fn read(mut self, mut read: impl FnMut(FileJob) -> Outcome) {
         for (job, cell) in std::mem::take(&mut self.jobs) {
             let filled = Fill(cell);
-            let reading = read(job).map(Arc::new);
+            let outcome = read(job);
             // Nobody else fills it.
-            let _ = filled.0.set(reading);
+            let _ = filled.0.set(outcome);
         }
     }
 }
@@ -97,7 +112,7 @@ struct Fill(Cell);
 impl Drop for Fill {
     fn drop(&mut self) {
         // After `set` this does nothing.
-        let _ = self.0.set(None);
+        let _ = self.0.set(Outcome::Failed);
     }
 }
 

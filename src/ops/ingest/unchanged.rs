@@ -8,12 +8,8 @@ use crate::repo::{NodeRef, Session};
 use super::walk::Task;
 
 impl Task<'_> {
-    /// Whether the parent's entry stands for this one, which need not be read then.
-    pub(super) fn is_unchanged(&self, prior: &Node, found: &Found) -> bool {
-        !self.options.force && self.looks_unchanged(prior, found)
-    }
-
-    /// The same by its attributes alone, whether it is to be read anyway or not.
+    /// Whether the parent's entry stands for this one by its attributes, whether it is to be read
+    /// anyway or not.
     pub(super) fn looks_unchanged(&self, prior: &Node, found: &Found) -> bool {
         if prior.unstable || Kind::of(&prior.body) != found.kind {
             return false;

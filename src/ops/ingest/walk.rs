@@ -17,8 +17,10 @@ use crate::repo::{Repository, Session};
 
 use super::IngestOptions;
 use super::abort::Abort;
+use super::databases::Databases;
 use super::excludes::Excluder;
 use super::plan::{Branch, Plan};
+use super::staged::Scope;
 use super::tally::Tally;
 
 /// What the walker met next, in the order of the snapshot's tree.
@@ -70,11 +72,14 @@ pub(super) struct Task<'a> {
     pub(super) parent: Option<&'a Snapshot>,
     pub(super) abort: &'a Abort<'a>,
     pub(super) owners: &'a Owners,
+    pub(super) databases: &'a Databases,
+    pub(super) scope: &'a Scope,
 }
 
 pub(super) struct Walker<'a> {
     options: &'a IngestOptions,
     abort: &'a Abort<'a>,
+    scope: &'a Scope,
     excluder: Excluder<'a>,
     outlet: Sender<Steps>,
     batch: Steps,
@@ -94,10 +99,11 @@ struct Place<'p> {
 
 impl<'a> Walker<'a> {
     pub(super) fn new(task: Task<'a>, outlet: Sender<Steps>) -> Result<Self> {
-        let Task { options, abort, .. } = task;
+        let Task { options, abort, scope, .. } = task;
         Ok(Self {
             options,
             abort,
+            scope,
             excluder: Excluder::new(&options.excludes)?,
             outlet,
             batch: Steps::default(),
@@ -141,7 +147,9 @@ impl<'a> Walker<'a> {
     }
 
     fn trouble(&self, err: &LocalError) {
-        self.abort.lost(&self.path, err);
+        if !self.scope.may_lose(&self.path, err) {
+            self.abort.lost(&self.path, err);
+        }
     }
 
     fn children(&mut self, place: &Place<'_>) {
@@ -194,6 +202,14 @@ impl<'a> Walker<'a> {
         self.with_name(name, |walker| {
             let found = match localfs::inspect(&place.dir, name) {
                 Ok(found) => found,
+                // What is left out may come and go.
+                Err(err)
+                    if err.is_not_found()
+                        && branch.is_none()
+                        && walker.excluder.excludes(&walker.path, false) =>
+                {
+                    return;
+                }
                 Err(err) => return walker.trouble(&err),
             };
             let is_dir = found.kind == Kind::Directory;

@@ -62,13 +62,11 @@ impl PackTable {
         let mut table = Self { numbers: HashMap::new(), packs: Vec::new(), broken };
         let infos = marks.records.packs()?;
         let named: HashSet<PackId> = infos.iter().map(|info| info.id).collect();
-        for kind in [PackKind::Data, PackKind::Meta] {
-            for stored in repo.stored_packs(kind)?.0 {
-                if marks.has_losses() && !named.contains(&stored.id) {
-                    continue;
-                }
-                table.add(stored.kind, stored.id).stored_len = stored.len;
+        for stored in repo.all_packs()? {
+            if marks.has_losses() && !named.contains(&stored.id) {
+                continue;
             }
+            table.add(stored.kind, stored.id).stored_len = stored.len;
         }
         for info in infos {
             let pack = table.add(info.kind, info.id);

@@ -21,10 +21,13 @@ mod plan;
 mod recheck;
 mod rewrite;
 mod roots;
+mod temporaries;
 mod wait;
 
 #[cfg(test)]
 mod explore;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -35,23 +38,38 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::codec::Compression;
-use crate::format::{Added, Generation, PackId, PackKind, SnapshotId, Time, limits};
+use crate::format::{Added, Folder, Generation, PackId, PackKind, SnapshotId, Time, limits};
 use crate::progress::Progress;
-use crate::repo::{Repository, SESSION_TIMEOUT, Stage, Swept};
+use crate::repo::{RepoError, Repository, SESSION_TIMEOUT, Stage, Swept};
 
 use super::Result;
 
 pub use plan::{Fate, OpenGeneration, PackSums, PrunePlan};
+pub use temporaries::Temporaries;
+
+pub(super) use mark::walk;
+pub(super) use wait::Patience;
 
 use recheck::Marked;
-use wait::Patience;
 
 /// Grace that readers have, an hour for clocks that differ not counted, unless somebody says otherwise.
-pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+///
+/// Shorter than a day by the hour, and by five more: a prune that runs once a day then finds what the
+/// last one decided due, also where that one waited for ingests first. With a day, every second run
+/// would free nothing. No byte that a snapshot needs hangs on it: writers never rely on candidates,
+/// and sessions were waited for, or evicted, before the decision, however long that took. It is for
+/// readers of forgotten snapshots, and those that must hold longer pin.
+pub const GRACE: Duration = Duration::from_secs(18 * 60 * 60);
 /// A part of the stored bytes that may be unused unless somebody says otherwise.
 pub const MAX_UNUSED: f64 = 0.05;
 /// So many generations are gone through at most in one run.
 const ROUNDS_MAX: usize = 8;
+/// Room for a record of prune that names nothing, with what file systems round up to.
+const RECORD_BYTES: u64 = 16 << 10;
+/// Room that a pack takes in a record of prune.
+const PACK_BYTES: u64 = 40;
+/// The same of a snapshot.
+const SNAPSHOT_BYTES: u64 = 24;
 /// How long decisions and tombstones stay: a year, and what clocks may differ.
 const KEPT_SECS: i64 = 365 * 86_400 + 3600;
 
@@ -94,6 +112,8 @@ pub struct PruneReport {
     pub rewritten: Added,
     /// What was deleted.
     pub swept: Swept,
+    /// Temporary files of stopped writers that were deleted.
+    pub temporaries: Temporaries,
     /// Sessions that were taken for dead.
     pub evicted: u64,
     /// Tombstones and decisions that were removed after their year.
@@ -102,6 +122,8 @@ pub struct PruneReport {
     pub waits_until: Option<Time>,
     /// Packs that it will delete.
     pub waiting_packs: u64,
+    /// Forgotten snapshots that it will delete.
+    pub waiting_snapshots: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
 }
@@ -115,7 +137,20 @@ pub fn plan(
     options: &PruneOptions,
     interrupted: &AtomicBool,
 ) -> Result<PrunePlan> {
-    PrunePlan::new(repo, options, interrupted)
+    PrunePlan::new(repo, options, &HashSet::new(), interrupted)
+}
+
+/// What a prune would do once these snapshots are forgotten too. To be shown: [`run`] plans anew.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_without(
+    repo: &Repository,
+    options: &PruneOptions,
+    forgetting: &HashSet<SnapshotId>,
+    interrupted: &AtomicBool,
+) -> Result<PrunePlan> {
+    PrunePlan::new(repo, options, forgetting, interrupted)
 }
 
 /// Sessions that live, as far as can be seen: those of this host whose process is gone do not.
@@ -147,6 +182,7 @@ pub fn run(
     let started = Instant::now();
     let mut pruning =
         Pruning { repo, options, progress, interrupted, report: PruneReport::default() };
+    pruning.report.temporaries = temporaries::sweep(repo, options)?;
     for _ in 0..ROUNDS_MAX {
         let generations = repo.generations()?;
         let next = match generations.open() {
@@ -157,14 +193,58 @@ pub fn run(
         if next == Next::Stop {
             break;
         }
-        plan = PrunePlan::new(repo, options, interrupted)?;
+        plan = PrunePlan::new(repo, options, &HashSet::new(), interrupted)?;
         if plan.is_idle() {
             break;
         }
     }
-    pruning.expire()?;
-    pruning.report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(pruning.report)
+    pruning.end(started)
+}
+
+/// The unfinished generation, where it is all that a prune would go on with: what it leaves to be
+/// done is planned by the next one.
+pub fn unfinished(repo: &Repository, options: &PruneOptions) -> Result<Option<OpenGeneration>> {
+    let generations = repo.generations()?;
+    let Some(stage) = generations.open() else { return Ok(None) };
+    let waits_until = match stage {
+        Stage::Undecided(_) if wait::is_long(options.grace) => None,
+        Stage::Undecided(_) => return Ok(None),
+        Stage::Decided { decision, .. } => match wait::waits_until(decision, options.grace) {
+            None => return Ok(None),
+            until => until,
+        },
+    };
+    Ok(Some(OpenGeneration { waits_until, ..OpenGeneration::of(stage) }))
+}
+
+/// Goes on with an [`unfinished`] generation as far as it goes, and plans nothing.
+///
+/// # Errors
+/// As [`run`].
+pub fn go_on(
+    repo: &Repository,
+    options: &PruneOptions,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<PruneReport> {
+    let started = Instant::now();
+    let mut pruning =
+        Pruning { repo, options, progress, interrupted, report: PruneReport::default() };
+    pruning.report.temporaries = temporaries::sweep(repo, options)?;
+    if let Some(stage) = repo.generations()?.open() {
+        pruning.finish(stage, None)?;
+    }
+    pruning.end(started)
+}
+
+/// About how many bytes a prune writes, where it writes nothing anew, before it deletes anything:
+/// its two records, and the index without what goes.
+pub fn room_needed(repo: &Repository) -> Result<u64> {
+    let listed = repo.storage().list(Folder::Index).map_err(RepoError::from)?;
+    let index: u64 = listed.iter().map(|segment| segment.len).sum();
+    let packs = repo.all_packs()?.len() as u64;
+    let snapshots = repo.snapshot_ids()?.len() as u64;
+    Ok(index + 2 * (RECORD_BYTES + packs * PACK_BYTES + snapshots * SNAPSHOT_BYTES))
 }
 
 /// What comes after a generation.
@@ -225,6 +305,7 @@ impl Pruning<'_> {
         if let Some(until) = patience.wait_for_readers(&decision, self.options.grace, seen)? {
             self.report.waits_until = Some(until);
             self.report.waiting_packs = decision.packs.len() as u64;
+            self.report.waiting_snapshots = decision.snapshots.len() as u64;
             return Ok(Next::Stop);
         }
         let doomed = self.repo.generations()?.doomed();
@@ -256,20 +337,29 @@ impl Pruning<'_> {
         if !rules.recheck {
             return Ok(repo.put_decision(candidates)?);
         }
-        match recheck::decision(repo, candidates, marked, host, self.interrupted) {
+        let patience = patience(self.options, self.interrupted);
+        match recheck::decision(repo, candidates, marked, &patience) {
             Ok(decision) => Ok(repo.put_decision(&decision)?),
             Err(super::OpError::Repo(err)) if err.is_damage() => {
                 let nothing = repo.generation(candidates.number, host, Vec::new(), Vec::new());
                 let stands = repo.put_decision(&nothing)?;
-                // Where another prune was faster, its decision waits for its grace.
-                if stands.packs.is_empty() && stands.snapshots.is_empty() {
-                    let doomed = repo.generations()?.doomed();
-                    repo.execute(&stands, &doomed)?;
+                if !stands.packs.is_empty() || !stands.snapshots.is_empty() {
+                    // Another prune was faster and saw all that is needed: what was missing here
+                    // may be what it, or one after it, has deleted since. The next plan looks anew.
+                    return Ok(stands);
                 }
+                let doomed = repo.generations()?.doomed();
+                repo.execute(&stands, &doomed)?;
                 Err(err.into())
             }
             Err(err) => Err(err),
         }
+    }
+
+    fn end(mut self, started: Instant) -> Result<PruneReport> {
+        self.expire()?;
+        self.report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(self.report)
     }
 
     /// Removes tombstones and decisions whose year is over, and what evicted or killed sessions
@@ -293,6 +383,7 @@ impl Pruning<'_> {
                 self.repo.delete_beats(&session)?;
             }
         }
+        self.repo.delete_pins(|pin| patience.is_over(pin))?;
         self.report.expired += self.repo.delete_tombstones_before(before, &known)?;
         Ok(())
     }

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
 use crate::format::{PackId, PackKind, Snapshot, SnapshotId, Time, limits};
-use crate::ops::Result;
+use crate::ops::{OpError, Result};
 use crate::repo::{Repository, Stage};
 
-use super::PruneOptions;
 use super::choose::{PackTable, PackUse};
 use super::mark::Marks;
 use super::roots::Roots;
+use super::temporaries::{self, Temporaries};
+use super::{PruneOptions, living_sessions, patience};
 
 /// Packs below this are small: a quarter of what a full one has.
 const SMALL_PACK: u64 = limits::PACK_TARGET as u64 / 4;
@@ -72,6 +73,8 @@ pub struct OpenGeneration {
     pub packs: u64,
     /// The snapshots that it names.
     pub snapshots: u64,
+    /// When a prune may delete them; `None` where that is not known yet, or now.
+    pub waits_until: Option<Time>,
 }
 
 impl OpenGeneration {
@@ -87,6 +90,7 @@ impl OpenGeneration {
             decided,
             packs: record.packs.len() as u64,
             snapshots: record.snapshots.len() as u64,
+            waits_until: None,
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct PrunePlan {
     pub snapshots_removed: Vec<SnapshotId>,
     /// Packs by fate, as [`Fate::ALL`] has them.
     pub sums: [PackSums; Fate::ALL.len()],
+    /// Temporary files of stopped writers, which go.
+    pub temporaries: Temporaries,
     /// Whether the index still tells of packs that are gone.
     pub index_is_stale: bool,
     pub(super) fates: Vec<Fate>,
@@ -115,21 +121,64 @@ pub struct PrunePlan {
     pub(super) newest: Option<Snapshot>,
 }
 
+/// Other prunes that may get in the way of one plan before it is taken for damage after all.
+const RACES_MAX: usize = 3;
+
+/// How far all prunes are: the next number, whether one is open, how many packs went.
+fn progress(repo: &Repository) -> Result<(u64, bool, usize)> {
+    let generations = repo.generations()?;
+    Ok((generations.next(), generations.open().is_some(), generations.doomed().len()))
+}
+
 impl PrunePlan {
-    /// Marks what is needed, and weighs the packs.
+    /// Marks what is needed, and weighs the packs. `also` count as forgotten. What is missing is not
+    /// damage where another prune went on meanwhile: a snapshot that was listed here may be one
+    /// that was forgotten since, and deleted; then all is looked at again.
     pub(super) fn new(
         repo: &Repository,
         options: &PruneOptions,
+        also: &HashSet<SnapshotId>,
+        interrupted: &AtomicBool,
+    ) -> Result<Self> {
+        Self::settled(repo, options, also, interrupted).map_err(|err| match err {
+            OpError::Repo(err) => repo.explained(err).into(),
+            err => err,
+        })
+    }
+
+    fn settled(
+        repo: &Repository,
+        options: &PruneOptions,
+        also: &HashSet<SnapshotId>,
+        interrupted: &AtomicBool,
+    ) -> Result<Self> {
+        for _ in 0..RACES_MAX {
+            let before = progress(repo)?;
+            match Self::once(repo, options, also, interrupted) {
+                Err(OpError::Repo(err)) if err.is_damage() && progress(repo)? != before => {
+                    tracing::info!("another prune went on meanwhile: planning anew ({err})");
+                }
+                result => return result,
+            }
+        }
+        Self::once(repo, options, also, interrupted)
+    }
+
+    fn once(
+        repo: &Repository,
+        options: &PruneOptions,
+        also: &HashSet<SnapshotId>,
         interrupted: &AtomicBool,
     ) -> Result<Self> {
         // The number first: what is marked is then not older than the generation before.
         let generations = repo.generations()?;
         let open = generations.open().map(OpenGeneration::of);
         let doomed = generations.doomed();
-        let before = stored_ids(repo)?;
+        let before: HashSet<PackId> = repo.all_packs()?.into_iter().map(|pack| pack.id).collect();
         let has_writers = !repo.open_sessions()?.is_empty();
-        let roots = Roots::read(repo, None)?;
-        let mut marks = Marks::new(repo)?;
+        let has_living = has_writers && !living_sessions(repo, options)?.is_empty();
+        let roots = Roots::read(repo, &patience(options, interrupted), also, None)?;
+        let mut marks = Marks::new(repo, has_living)?;
         for snapshot in roots.live.iter().rev() {
             marks.snapshot(repo, snapshot, interrupted)?;
         }
@@ -153,6 +202,7 @@ impl PrunePlan {
             snapshots_pinned: roots.pinned,
             snapshots_removed: roots.doomed.into_iter().collect(),
             sums: Default::default(),
+            temporaries: temporaries::planned(repo, options)?,
             index_is_stale,
             fates,
             table,
@@ -189,6 +239,7 @@ impl PrunePlan {
     pub fn is_idle(&self) -> bool {
         let nothing = |fate: &Fate| *fate == Fate::Keep;
         self.open.is_none()
+            && self.temporaries.files == 0
             && !self.index_is_stale
             && self.snapshots_removed.is_empty()
             && self.fates.iter().all(nothing)
@@ -206,16 +257,8 @@ impl PrunePlan {
     pub fn freed(&self) -> u64 {
         let whole = [Fate::Dead, Fate::Unindexed, Fate::Missing].map(|fate| self.sum(fate).bytes);
         let parts = [Fate::Sparse, Fate::Small].map(|fate| self.sum(fate).unused);
-        whole.into_iter().chain(parts).sum()
+        whole.into_iter().chain(parts).sum::<u64>() + self.temporaries.bytes
     }
-}
-
-fn stored_ids(repo: &Repository) -> Result<HashSet<PackId>> {
-    let mut ids = HashSet::new();
-    for kind in [PackKind::Data, PackKind::Meta] {
-        ids.extend(repo.stored_packs(kind)?.0.into_iter().map(|pack| pack.id));
-    }
-    Ok(ids)
 }
 
 fn first_fate(pack: &PackUse) -> Fate {

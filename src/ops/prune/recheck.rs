@@ -5,13 +5,13 @@
 //! passed over what is lost.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
 
 use crate::format::index::Place;
 use crate::format::{Generation, PackId, SnapshotId};
 use crate::ops::Result;
 use crate::repo::{RepoError, Repository};
 
+use super::Patience;
 use super::choose::{PackTable, ToldBlocks};
 use super::mark::Marks;
 use super::roots::Roots;
@@ -27,15 +27,16 @@ pub(super) fn decision(
     repo: &Repository,
     candidates: &Generation,
     marked: Option<Marked<'_>>,
-    host: &str,
-    interrupted: &AtomicBool,
+    patience: &Patience<'_>,
 ) -> Result<Generation> {
+    let (host, interrupted) = (patience.host, patience.interrupted);
     // A page of which something was passed over is not marked for a snapshot that has lost nothing.
     let marked = marked.filter(|marked| !marked.marks.has_losses());
     let doomed: HashSet<SnapshotId> = candidates.snapshots.iter().copied().collect();
+    let has_writers = patience.has_writers(repo)?;
     // Snapshots first: what they refer to was in the index before they were there.
-    let roots = Roots::read(repo, Some(&doomed))?;
-    let mut marks = Marks::new(repo)?;
+    let roots = Roots::read(repo, patience, &HashSet::new(), Some(&doomed))?;
+    let mut marks = Marks::new(repo, has_writers)?;
     if let Some(marked) = &marked {
         marks.all_of(marked.marks)?;
     }
@@ -48,7 +49,9 @@ pub(super) fn decision(
     let table = PackTable::new(repo, &marks, &gone)?;
     let spared = spared(&marks, &table, candidates)?;
     let mut packs = candidates.packs.clone();
-    packs.retain(|(_, id)| !spared.contains(id));
+    // Where something is lost the table leaves out what no segment lists: it may lie there.
+    let may_hold = |id: &PackId| marks.has_losses() && table.number(id).is_none();
+    packs.retain(|(_, id)| !spared.contains(id) && !may_hold(id));
     if !spared.is_empty() {
         tracing::info!("{} of {} packs are needed again", spared.len(), candidates.packs.len());
     }

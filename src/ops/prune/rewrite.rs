@@ -10,13 +10,14 @@ use std::sync::atomic::AtomicBool;
 use crate::codec::BlockEncoder;
 use crate::format::index::Place;
 use crate::format::{Added, ChunkId, PackId};
+use crate::ops::repair::packs::is_lossy;
 use crate::ops::{OpError, Result};
 use crate::repo::{BlockCopier, RepoError, Repository, Session, Writer};
 use crate::units::chain;
 
 use super::PruneOptions;
 use super::bits::Bits;
-use super::mark::{is_lossy, walk};
+use super::mark::walk;
 use super::plan::PrunePlan;
 
 /// What was written, and the packs that must stay after all.
@@ -57,7 +58,7 @@ fn copy_all(
     let mut copying = Copying::new(plan, copier, session)?;
     if let Some(newest) = &plan.newest {
         let (lossy, mut seen) = (is_lossy(newest), Bits::new(plan.marks.records.len()));
-        walk(repo, newest, interrupted, &mut |id| {
+        walk(repo, newest, interrupted, &mut |id, _| {
             let Some(number) = plan.marks.number_for(lossy, id)? else { return Ok(false) };
             copying.chunk(number, id)?;
             Ok(seen.set(number))

@@ -6,6 +6,8 @@ use crate::format::{Snapshot, SnapshotId};
 use crate::ops::Result;
 use crate::repo::Repository;
 
+use super::Patience;
+
 /// All snapshots as they are now.
 pub(super) struct Roots {
     /// Those that must stay, oldest first.
@@ -18,17 +20,24 @@ pub(super) struct Roots {
 
 impl Roots {
     /// Marks first, then snapshots: whoever tags or forgets meanwhile is seen in the safe order.
-    /// With `among`, none but those may go.
+    /// `also` count as forgotten, which is for plans that nobody carries out. With `among`, none but
+    /// those may go.
     ///
     /// # Errors
     /// Where one that stays cannot be read: nobody knows what it needs.
-    pub(super) fn read(repo: &Repository, among: Option<&HashSet<SnapshotId>>) -> Result<Self> {
+    pub(super) fn read(
+        repo: &Repository,
+        patience: &Patience<'_>,
+        also: &HashSet<SnapshotId>,
+        among: Option<&HashSet<SnapshotId>>,
+    ) -> Result<Self> {
         let mut forgotten = repo.forgotten()?;
+        forgotten.extend(also);
         if let Some(among) = among {
             forgotten.retain(|id| among.contains(id));
         }
         let ids = repo.snapshot_ids()?;
-        let pins = repo.pinned()?;
+        let pins = repo.pinned(|pin| patience.is_over(pin))?;
         let mut roots = Self { live: Vec::new(), doomed: HashSet::new(), pinned: 0 };
         for id in ids {
             let goes = forgotten.contains(&id);

@@ -112,6 +112,8 @@ fn commit(
         troubles: Vec::new(),
         troubles_count: 0,
         added,
+        origin: None,
+        captures: Vec::new(),
     })
 }
 
@@ -200,10 +202,9 @@ pub(super) fn assert_clean(storage: Arc<dyn Storage>, context: &str) {
 }
 
 /// A snapshot of one file with so many chunks, of which the index knows where they are and no pack
-/// holds any: a prune's plan reads none.
-pub(super) fn large(repo: &Repository, chunks: u64) {
+/// holds any: a prune's plan reads none. Segments have as many records as one says.
+pub(super) fn large(repo: &Repository, chunks: u64, per_segment: u64) {
     const PER_PACK: u64 = 500;
-    const PER_SEGMENT: u64 = 1_000_000;
     let session = begin(repo).unwrap();
     let mut pages = PageWriter::new(&session, BlockEncoder::new(Compression::Fast).unwrap(), false);
     let (mut builder, mut pack) = (SegmentBuilder::default(), 0);
@@ -228,7 +229,7 @@ pub(super) fn large(repo: &Repository, chunks: u64) {
             base: None,
         });
         extents.push(Extent { id, len: CHUNK as u64 }, &mut pages).unwrap();
-        if (number + 1) % PER_SEGMENT == 0 {
+        if (number + 1) % per_segment == 0 {
             repo.put_segment(std::mem::take(&mut builder).encode());
         }
     }

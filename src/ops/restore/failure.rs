@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::format::ChunkId;
 use crate::localfs::LocalError;
 use crate::repo::RepoError;
 
@@ -49,6 +50,15 @@ impl Failure {
             Self::Listed(_) => true,
             Self::LeftInParts(failure) => failure.is_damage(),
             _ => false,
+        }
+    }
+
+    /// The chunk that is in no index segment, where that is why.
+    pub(super) fn missing_chunk(&self) -> Option<ChunkId> {
+        match self {
+            Self::Repo(err) => err.missing_chunk(),
+            Self::LeftInParts(failure) => failure.missing_chunk(),
+            _ => None,
         }
     }
 

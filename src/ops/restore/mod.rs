@@ -34,6 +34,7 @@ mod file;
 mod links;
 mod plan;
 mod report;
+mod sample;
 mod walker;
 
 use std::collections::HashSet;
@@ -45,6 +46,7 @@ use std::time::Instant;
 
 use crate::format::Body;
 use crate::fsutil;
+use crate::latency::LowLatency;
 use crate::localfs::{ApplyOptions, Owners};
 use crate::progress::Progress;
 use crate::repo::Repository;
@@ -58,6 +60,7 @@ use failure::Failure;
 use links::Links;
 
 pub use report::{RestoreReport, RestoreTrouble};
+pub use sample::{Sample, SampleSize};
 
 /// What to restore, where, and how.
 #[derive(Debug, Clone)]
@@ -76,6 +79,10 @@ pub struct RestoreOptions {
     pub threads: usize,
     /// Take owners by name where this system knows the name.
     pub owner_names: bool,
+    /// Leave all to whoever restores, and compare no owners.
+    pub any_owner: bool,
+    /// Only the files of this sample, where there is one.
+    pub sample: Option<Sample>,
 }
 
 /// Everything that bounds memory and descriptors.
@@ -142,6 +149,7 @@ pub fn run(
     interrupted: &AtomicBool,
 ) -> Result<RestoreReport> {
     let started = Instant::now();
+    let _awake = LowLatency::request();
     if let Err(err) = fsutil::raise_nofile_limit() {
         tracing::debug!("cannot raise the limit of open files: {err}");
     }
@@ -170,6 +178,41 @@ pub fn run(
             run.pass(&Root::open(&options)?)?;
         }
     }
+    let mut report = run.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(report)
+}
+
+/// Compares what stands at `options.to` with the path of the snapshot, every byte and all
+/// metadata, and changes nothing where that place exists. What the snapshot does not have is not
+/// looked for.
+///
+/// # Errors
+/// Where the place cannot be worked on at all, or the user interrupts. Everything else is in the
+/// report.
+pub fn compare(
+    repo: &Repository,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<RestoreReport> {
+    let started = Instant::now();
+    let (files, bytes) = expected(&options.resolved.node.body);
+    progress.expect(files, bytes);
+    let run = Run {
+        repo,
+        options,
+        pass: Pass::ReadBack,
+        owners: options.owner_names.then(Owners::new),
+        progress,
+        interrupted,
+        failure: Mutex::default(),
+        failed: AtomicBool::new(false),
+        report: Mutex::default(),
+        troubled: Mutex::default(),
+        links: Links::default(),
+    };
+    run.pass(&Root::open(options)?)?;
     let mut report = run.report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
@@ -217,7 +260,7 @@ impl Run<'_> {
     }
 
     fn apply_options(&self) -> ApplyOptions<'_> {
-        ApplyOptions { owner_names: self.owners.as_ref() }
+        ApplyOptions { owner_names: self.owners.as_ref(), any_owner: self.options.any_owner }
     }
 
     fn tally(&self, change: impl FnOnce(&mut RestoreReport)) {
@@ -258,6 +301,7 @@ impl Run<'_> {
         self.tally(|report| {
             report.failed += u64::from(!differs);
             report.damaged += u64::from(damaged);
+            report.missing = report.missing.or(failure.missing_chunk());
             report.differing += u64::from(differs);
         });
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::format::ChunkId;
 use crate::ops::path::escaped;
 
 /// Troubles that are listed; the count goes on.
@@ -55,6 +56,9 @@ pub struct RestoreReport {
     pub failed: u64,
     /// Those of them whose content or directory is damaged in the repository.
     pub damaged: u64,
+    /// A chunk that one of them needs and that is in no index segment.
+    #[serde(skip)]
+    pub missing: Option<ChunkId>,
     /// All troubles; metadata that could not be set is one, and the entry is there.
     pub troubles_count: u64,
     /// The first 1000 of them.

@@ -16,6 +16,7 @@ use super::entry::{EntryJob, Job};
 use super::failure::Failure;
 use super::file::FileWork;
 use super::links::{First, Target};
+use super::sample::Sample;
 use super::{Pass, Run, SIZES};
 
 /// A further name of an inode. Its directory is held.
@@ -55,6 +56,14 @@ impl Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// Whether an entry is in the sample, where only a sample is restored.
+    fn is_wanted(&self, dir: &Directory, node: &NodeRef) -> bool {
+        let has = |sample: &Sample| sample.has(&joined(&dir.below, &node.name), node);
+        self.options.sample.as_ref().is_none_or(has)
+    }
+}
+
 impl<'w> Walker<'w, '_> {
     fn tree(&mut self, root: &Arc<Directory>, node: &NodeRef, existed: bool) -> Result<()> {
         let mut levels = vec![(Arc::clone(root), self.begin(root, node, existed))];
@@ -75,6 +84,7 @@ impl<'w> Walker<'w, '_> {
                         }
                     }
                 }
+                Some(Ok(node)) if !self.run.is_wanted(dir, &node) => {}
                 Some(Ok(node)) => {
                     let dir = Arc::clone(dir);
                     self.entry(&dir, node)?;

@@ -2,8 +2,11 @@
 //!
 //! Every page and chunk is marked with the one snapshot that has it, or as shared. What is below a
 //! page that is shared already is shared too, so each page is read at most twice, however many
-//! snapshots there are. Memory: 2 bytes for each chunk that the index knows, and one level of pages
+//! snapshots there are. Memory: 4 bytes for each chunk that the index knows, and one level of pages
 //! at a time.
+//!
+//! Growth comes from the same marks: what is stored counts for the first snapshot that has it, of
+//! those that are there, so that the sums end at what all of them hold together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,19 +37,42 @@ struct Marks<'a> {
     interrupted: &'a AtomicBool,
     numbers: ChunkNumbers,
     owners: Vec<u16>,
+    first: Vec<u16>,
     damaged: Vec<RepoError>,
+}
+
+/// What one of several snapshots holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// What no other does.
+    pub alone: Alone,
+    /// Stored bytes of what none of those before it does.
+    pub first_stored: u64,
 }
 
 /// Of each of these snapshots, in their order, what it alone holds; and what could not be read,
 /// which counts for nobody.
 ///
 /// # Errors
-/// Where there are more snapshots than marks (65,534), or the user interrupts.
+/// As [`held`].
 pub fn alone(
     repo: &Repository,
     snapshots: &[Snapshot],
     interrupted: &AtomicBool,
 ) -> Result<(Vec<Alone>, Vec<RepoError>)> {
+    let (all, damaged) = held(repo, snapshots, interrupted)?;
+    Ok((all.into_iter().map(|held| held.alone).collect(), damaged))
+}
+
+/// The same, and how each made the repository grow.
+///
+/// # Errors
+/// Where there are more snapshots than marks (65,534), or the user interrupts.
+pub fn held(
+    repo: &Repository,
+    snapshots: &[Snapshot],
+    interrupted: &AtomicBool,
+) -> Result<(Vec<Held>, Vec<RepoError>)> {
     if snapshots.len() >= usize::from(SHARED) {
         return Err(OpError::Input(format!(
             "{} snapshots are too many to tell apart",
@@ -54,8 +80,8 @@ pub fn alone(
         )));
     }
     let numbers = repo.chunk_numbers();
-    let owners = vec![NOBODY; numbers.end()];
-    let mut marks = Marks { repo, interrupted, numbers, owners, damaged: Vec::new() };
+    let (owners, first) = (vec![NOBODY; numbers.end()], vec![NOBODY; numbers.end()]);
+    let mut marks = Marks { repo, interrupted, numbers, owners, first, damaged: Vec::new() };
     for (snapshot, owner) in snapshots.iter().zip(1..) {
         if let Body::Directory { page: Some(page), .. } = snapshot.root_node().body {
             marks.directory(page, owner)?;
@@ -76,6 +102,9 @@ impl Marks<'_> {
             _ => SHARED,
         };
         let changed = *mark != marked;
+        if let (NOBODY, Some(first)) = (*mark, self.first.get_mut(number)) {
+            *first = owner;
+        }
         *mark = marked;
         if let (true, Some(base)) = (changed, place.base) {
             // A base is stored whole itself.
@@ -137,23 +166,28 @@ impl Marks<'_> {
         }
     }
 
-    fn sums(&self, snapshots: usize) -> Result<Vec<Alone>> {
+    fn sums(&self, snapshots: usize) -> Result<Vec<Held>> {
         let mut plain_of: HashMap<PackId, u64> = HashMap::new();
         for place in self.numbers.places() {
             let place = place?;
             *plain_of.entry(place.pack.id).or_default() += u64::from(place.chunk_len);
         }
-        let mut sums = vec![Alone::default(); snapshots];
-        for (place, owner) in self.numbers.places().zip(&self.owners) {
+        let mut sums = vec![Held::default(); snapshots];
+        let at = |owner: &u16| usize::from(*owner).wrapping_sub(1);
+        for ((place, owner), first) in self.numbers.places().zip(&self.owners).zip(&self.first) {
             let place = place?;
-            let Some(at) = usize::from(*owner).checked_sub(1) else { continue };
-            let Some(sum) = sums.get_mut(at) else { continue };
             let len = u64::from(place.chunk_len);
             let plain = u128::from(plain_of.get(&place.pack.id).copied().unwrap_or(len).max(1));
             let share = u128::from(place.pack.stored_len) * u128::from(len) / plain;
-            sum.chunks += 1;
-            sum.plain += len;
-            sum.stored += u64::try_from(share).unwrap_or(u64::MAX);
+            let share = u64::try_from(share).unwrap_or(u64::MAX);
+            if let Some(sum) = sums.get_mut(at(first)) {
+                sum.first_stored += share;
+            }
+            if let Some(Held { alone, .. }) = sums.get_mut(at(owner)) {
+                alone.chunks += 1;
+                alone.plain += len;
+                alone.stored += share;
+            }
         }
         Ok(sums)
     }

@@ -15,7 +15,7 @@ use crate::repo::{RepoError, Repository};
 
 use super::verify::Coverage;
 use super::{OpError, Result};
-pub use alone::{Alone, alone};
+pub use alone::{Alone, Held, alone, held};
 pub use classes::{ClassCounter, ClassSums, FileSum};
 
 /// A number of things and their bytes.
@@ -57,6 +57,8 @@ pub struct StatsReport {
     pub segments: Sum,
     /// All objects; stored bytes.
     pub stored: Sum,
+    /// Files of writes that were stopped, or are under way; no objects.
+    pub temporaries: Sum,
     /// How much of the packs was verified lately.
     pub coverage: Coverage,
     /// Snapshots and directories that cannot be read.
@@ -84,11 +86,7 @@ pub fn run(repo: &Repository, interrupted: &AtomicBool) -> Result<StatsReport> {
     report.damaged = list.damaged;
     report.damaged.extend(counter.into_damaged());
     count_objects(repo, &mut report)?;
-    let mut packs = Vec::new();
-    for kind in [PackKind::Data, PackKind::Meta] {
-        packs.extend(repo.stored_packs(kind)?.0);
-    }
-    report.coverage = Coverage::now(repo, &packs, crate::clock::now())?;
+    report.coverage = Coverage::now(repo, &repo.all_packs()?, crate::clock::now())?;
     count_chunks(repo, &mut report, interrupted)?;
     Ok(report)
 }
@@ -105,6 +103,9 @@ fn count_objects(repo: &Repository, report: &mut StatsReport) -> Result<()> {
                 _ => {}
             }
         }
+    }
+    for file in repo.storage().temporaries().map_err(RepoError::from)? {
+        report.temporaries.add(file.len);
     }
     Ok(())
 }

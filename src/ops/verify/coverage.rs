@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::format::{LedgerEvent, Time};
 use crate::ops::Result;
 use crate::repo::{LastVerified, Repository, StoredPack};
+use crate::strategy::evidence::prefix_of;
 
 /// What counts as recent where nobody says.
-pub(super) const WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Shares of the stored bytes of all packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -69,8 +70,11 @@ impl Coverage {
 pub fn last_verified(repo: &Repository, packs: &[StoredPack]) -> Result<LastVerified> {
     let mut last = LastVerified::of(packs);
     for entry in repo.ledger()?.flatten() {
-        let LedgerEvent::Verified(verified) = &entry.record.event;
+        let LedgerEvent::Verified(verified) = &entry.record.event else { continue };
         last.add(entry.record.secs(), verified);
+        // What was told of a pack before it was found damaged holds no longer.
+        let damaged: Vec<u64> = verified.damaged.iter().filter_map(|it| prefix_of(it)).collect();
+        last.forget(&damaged);
     }
     Ok(last)
 }

@@ -12,7 +12,9 @@
 //!
 //! What must stay true: no damage hides another. Whatever is wrong is listed and the check goes
 //! on; only a medium that cannot be listed at all, and the user, end it early. Damage is listed by
-//! object, and what it costs by snapshot and path. What parity heals is told apart from damage.
+//! object, and what it costs by snapshot and path. What parity heals is told apart from damage, and
+//! so is what a repair gave up and named in a successor. Forgotten snapshots are not walked: nothing
+//! is kept for them; the packs that hold their content are checked like all others.
 
 mod choose;
 mod coverage;
@@ -21,7 +23,7 @@ mod record;
 mod report;
 mod trees;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,12 +35,13 @@ use crate::format::{Folder, ObjectKey, PackKind, SegmentId, pack_prefix};
 use crate::progress::Progress;
 use crate::repo::{PackCheck, RepoError, Repository, StoredPack};
 
+use super::repair::packs::{KnownLosses, is_lossy};
 use super::{OpError, Result};
 
 use trees::{Stored, Suspects, TreeCheck};
 
 pub use choose::Sample;
-pub use coverage::{Coverage, last_verified};
+pub use coverage::{Coverage, WINDOW, last_verified};
 pub use record::record;
 pub use report::{Affected, Damaged, Healed, VerifyReport};
 
@@ -123,7 +126,8 @@ fn check(
     report.bytes_stored = packs.iter().map(|pack| pack.len).sum();
     let now = now_secs();
     let mut last = last_verified(repo, &packs)?;
-    let mut queue = Queue { read: Vec::new(), rest: packs.clone(), until: None };
+    let are_lossy = repo.snapshots()?.snapshots.iter().any(is_lossy);
+    let mut queue = Queue { read: Vec::new(), rest: packs.clone(), until: None, are_lossy };
     if options.reads_data() {
         (queue.read, queue.rest) = choose::split(packs.clone(), &last, &options, now);
         queue.until = options.max_duration.and_then(|most| started.checked_add(most));
@@ -138,7 +142,7 @@ fn check(
     // Segments are listed before packs: a pack is durable before a segment names it, and others
     // write and prune meanwhile.
     let listed = repo.stored_segments()?;
-    packs = self::packs(repo, &mut VerifyReport::default())?;
+    packs = repo.all_packs()?;
     segments(repo, &listed, &packs, report, interrupted)?;
     parity::objects(repo, &packs, options.read_data, report, interrupted)?;
     let stored =
@@ -149,11 +153,34 @@ fn check(
     }
     let files: u64 = list.snapshots.last().map_or(0, |snapshot| snapshot.totals().files);
     progress.expect(files, 0);
-    let mut trees = TreeCheck::new(repo, &stored, report, progress, interrupted);
+    let known = KnownLosses::of(&list.snapshots);
+    let mut trees = TreeCheck::new(repo, &stored, known, report, progress, interrupted);
     for snapshot in list.snapshots.iter().rev() {
         trees.snapshot(snapshot)?;
     }
+    let lossy = list.snapshots.iter().filter(|snapshot| is_lossy(snapshot));
+    let parents: HashSet<_> = lossy.filter_map(|snapshot| snapshot.parent).collect();
+    let succeeded = report.lost.keys().filter(|id| parents.contains(id)).count();
+    report.succeeded_snapshots = succeeded as u64;
     parity::healed(repo, report);
+    misplaced(repo, report)
+}
+
+/// Whether what is in no segment lies in packs that no segment lists. Where a successor names it as
+/// lost that is good news: a writer that lives, or that was stopped, has stored it again.
+fn misplaced(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
+    if report.missing.is_empty() {
+        return Ok(());
+    }
+    let unindexed = repo.unindexed()?;
+    let (news, known): (Vec<_>, Vec<_>) = (report.missing.iter().copied())
+        .filter(|id| unindexed.has(id))
+        .partition(|id| report.missing_unnamed.contains(id));
+    report.misplaced_chunks = news.len() as u64;
+    report.returning_chunks = known.len() as u64;
+    if let Err(err) = unindexed.refuse(&news) {
+        report.damage(&err);
+    }
     Ok(())
 }
 
@@ -194,7 +221,7 @@ fn small_objects(repo: &Repository, report: &mut VerifyReport) -> Result<()> {
             }
         }
     }
-    for err in &repo.check_ledger()?.errors {
+    for (_, err) in &repo.check_ledger()?.errors {
         report.damage(err);
     }
     Ok(())
@@ -214,6 +241,7 @@ const SMALL: [Folder; 10] = [
     Folder::Ledger,
 ];
 
+/// All packs, and the strangers among them.
 fn packs(repo: &Repository, report: &mut VerifyReport) -> Result<Vec<StoredPack>> {
     let mut packs = Vec::new();
     for kind in [PackKind::Meta, PackKind::Data] {
@@ -254,6 +282,9 @@ struct Queue {
     /// Of these, and of what there was no time for, the structure is checked.
     rest: Vec<StoredPack>,
     until: Option<Instant>,
+    /// Successors name losses: what is told from one of those is damage only where a snapshot needs it
+    /// of which no successor says so.
+    are_lossy: bool,
 }
 
 /// Checks all packs, several at a time. Returns what has an unreadable copy.
@@ -269,13 +300,17 @@ fn check_packs(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let Queue { read, mut rest, until } = queue;
+    let Queue { read, mut rest, until, are_lossy } = queue;
     progress.expect(0, read.iter().map(|pack| pack.len).sum());
     let merged = Mutex::new((report, Suspects::default()));
-    let add = |pack: &StoredPack, check, is_read| {
+    let add = |pack: &StoredPack, mut check: PackCheck, is_read| {
+        let all = check.errors.len();
+        check.errors.retain(|err| !are_lossy || err.missing_chunk().is_none());
+        let orphaned = all - check.errors.len();
         // Whole between any two statements, so a panic elsewhere spoils nothing.
         let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, suspects) = &mut *merged;
+        report.orphaned_blocks += orphaned as u64;
         merge(report, pack, check, is_read, suspects);
     };
     let is_late = || until.is_some_and(|until| Instant::now() >= until);

@@ -46,6 +46,7 @@ pub(super) fn objects(
 /// Packs that reading healed, here and in the walk.
 pub(super) fn healed(repo: &Repository, report: &mut VerifyReport) {
     let packs = repo.healed_packs().into_iter();
+    report.lacked_room = repo.lacked_room_to_heal();
     report.healed = packs
         .map(|pack| Healed { object: pack.object.to_string(), stored: pack.is_stored })
         .collect();

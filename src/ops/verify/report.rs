@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use crate::format::{ObjectKey, SnapshotId, limits};
+use crate::format::{ChunkId, ObjectKey, SnapshotId, limits};
 use crate::ops::path::escaped;
 use crate::repo::{PACK_MISSING, RepoError};
 use crate::storage::StorageError;
@@ -87,6 +87,12 @@ pub struct VerifyReport {
     pub pack_bytes: u64,
     /// Chunks in packs that no segment knows: left by an ingest that was stopped, and no damage.
     pub unindexed_chunks: u64,
+    /// Chunks that snapshots need and that no segment knows, in packs that no segment lists: the
+    /// index is to be built anew, and nothing of that is lost.
+    pub misplaced_chunks: u64,
+    /// Chunks that successors name as lost, and that lie in packs that no segment lists: a writer has
+    /// stored them again and lives, or was stopped. No damage.
+    pub returning_chunks: u64,
     /// Names that no icecore wrote; no damage.
     pub strangers_count: u64,
     /// The first 100 of them.
@@ -95,6 +101,9 @@ pub struct VerifyReport {
     pub unprotected: u64,
     /// Packs that were healed from their parity.
     pub healed: Vec<Healed>,
+    /// Whether a healed pack could not be written anew for want of space.
+    #[serde(skip)]
+    pub lacked_room: bool,
     /// What is damaged or missing.
     pub damaged_count: u64,
     /// Whether packs are among that: what they held can be stored again from its sources.
@@ -106,9 +115,28 @@ pub struct VerifyReport {
     pub affected_count: u64,
     /// The first 100 of them.
     pub affected: Vec<Affected>,
-    /// The paths themselves, raw, the first 1000 of each snapshot.
+    /// Paths that cannot be read whole and of which a successor says so: lost for good, and no news.
+    pub known_count: u64,
+    /// The first 100 of them.
+    pub known: Vec<Affected>,
+    /// Snapshots that lost content and have a successor which says so.
+    pub succeeded_snapshots: u64,
+    /// Blocks of whole packs that are told from what was lost, where successors name losses: no damage
+    /// unless a snapshot needs them of which no successor says so.
+    pub orphaned_blocks: u64,
+    /// Paths of which content is lost, known or not, raw, the first 1000 of each snapshot, and one more
+    /// where there are more. What the medium does not give now is not lost.
     #[serde(skip)]
     pub lost: BTreeMap<SnapshotId, Vec<Vec<u8>>>,
+    /// Whether what no segment knows is among what is lost, and no successor says so.
+    #[serde(skip)]
+    pub lacks_chunks: bool,
+    /// Chunks that snapshots need, and that are in no segment: of each path the first.
+    #[serde(skip)]
+    pub(in crate::ops) missing: HashSet<ChunkId>,
+    /// Of those, the ones of paths of which no successor says so.
+    #[serde(skip)]
+    pub(super) missing_unnamed: HashSet<ChunkId>,
     /// Wall time.
     pub duration_ms: u64,
     /// Packs of which every byte was read and is what it should be: prefix of the id, and length.
@@ -126,7 +154,7 @@ pub struct VerifyReport {
 pub(super) struct Seen(HashSet<Damaged>);
 
 impl VerifyReport {
-    /// Whether nothing is damaged or missing.
+    /// Whether nothing is damaged or missing, but for what a successor names as lost.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.damaged_count == 0 && self.affected_count == 0
@@ -154,16 +182,42 @@ impl VerifyReport {
         }
     }
 
+    /// Takes note of a path that cannot be read whole.
     pub(super) fn affect(&mut self, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
+        self.damage(err);
         self.affected_count += 1;
+        self.lacks_chunks |= err.missing_chunk().is_some();
+        self.missing_unnamed.extend(err.missing_chunk());
+        self.lose(snapshot, path, err);
+        if self.affected.len() < AFFECTED_LISTED {
+            self.affected.push(Affected::new(snapshot, path, err));
+        }
+    }
+
+    /// Takes note of a path of which a successor says that it is lost.
+    pub(super) fn know(&mut self, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
+        self.known_count += 1;
+        self.lose(snapshot, path, err);
+        if self.known.len() < AFFECTED_LISTED {
+            self.known.push(Affected::new(snapshot, path, err));
+        }
+    }
+
+    fn lose(&mut self, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
+        if !err.is_damage() {
+            return;
+        }
+        self.missing.extend(err.missing_chunk());
         let lost = self.lost.entry(snapshot).or_default();
-        if lost.len() < limits::TROUBLES_MAX {
+        if lost.len() <= limits::TROUBLES_MAX {
             lost.push(path.to_vec());
         }
-        if self.affected.len() < AFFECTED_LISTED {
-            let (path, what) = (escaped(path), err.to_string());
-            self.affected.push(Affected { snapshot, path, what });
-        }
+    }
+}
+
+impl Affected {
+    fn new(snapshot: SnapshotId, path: &[u8], err: &RepoError) -> Self {
+        Self { snapshot, path: escaped(path), what: err.to_string() }
     }
 }
 
@@ -177,7 +231,7 @@ impl Damaged {
             RepoError::Unknown { object, what } => {
                 (object.clone(), format!("has {what}, which this icecore does not know"))
             }
-            RepoError::ChunkMissing { chunk } => {
+            RepoError::ChunkMissing { chunk } | RepoError::Unindexed { chunk, .. } => {
                 (format!("chunk {chunk}"), "is in no index segment".into())
             }
             RepoError::Base { object, base, cause } => {

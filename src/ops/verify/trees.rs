@@ -2,16 +2,18 @@
 //!
 //! First each page is read once, from the leaves' files up, and marked as whole or not: equal
 //! directories of many snapshots cost one look. Only where something is wrong a second walk goes
-//! down the pages that are not whole, and names each snapshot and path.
+//! down the pages that are not whole, and names each snapshot and path. What is lost and was named
+//! by a repair, in a successor of the snapshot, is told apart: nobody can do more about it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 
 use crate::format::index::Place;
-use crate::format::{Body, ChunkId, Extent, File, Leaf, PackId, Snapshot, SnapshotId};
+use crate::format::{Body, ChunkId, Extent, File, Leaf, ObjectKey, PackId, Snapshot, SnapshotId};
 use crate::ops::Result;
 use crate::ops::pages::{PageWalk, Visit};
 use crate::ops::path::joined;
+use crate::ops::repair::packs::KnownLosses;
 use crate::progress::Progress;
 use crate::repo::{Page, PageAt, RepoError, Repository, StoredPack};
 
@@ -46,6 +48,7 @@ impl Stored {
 pub(super) struct TreeCheck<'a> {
     repo: &'a Repository,
     walk: PageWalk<'a, Checking<'a>>,
+    known: KnownLosses,
 }
 
 /// Tells of each page whether all of it, and all below it, is whole.
@@ -62,13 +65,14 @@ impl<'a> TreeCheck<'a> {
     pub(super) fn new(
         repo: &'a Repository,
         stored: &'a Stored,
+        known: KnownLosses,
         report: &'a mut VerifyReport,
         progress: &'a dyn Progress,
         interrupted: &'a AtomicBool,
     ) -> Self {
         let broken = repo.broken_blocks(|place| stored.has(place));
         let checking = Checking { repo, stored, report, progress, broken };
-        Self { repo, walk: PageWalk::new(repo, interrupted, checking) }
+        Self { repo, walk: PageWalk::new(repo, interrupted, checking), known }
     }
 
     /// Checks everything below a snapshot's root.
@@ -77,8 +81,18 @@ impl<'a> TreeCheck<'a> {
         let Body::Directory { page: Some(page), .. } = snapshot.root_node().body else {
             return Ok(());
         };
-        if !self.walk.sum(page)? {
-            self.name(snapshot.id, page)?;
+        if self.walk.sum(page)? {
+            return Ok(());
+        }
+        let named = |walk: &PageWalk<'_, Checking<'_>>| {
+            walk.visitor.report.affected_count + walk.visitor.report.known_count
+        };
+        let before = named(&self.walk);
+        self.name(snapshot.id, page)?;
+        if named(&self.walk) == before {
+            let what = "something in it could not be read, and could the next moment";
+            let err = RepoError::corrupt(ObjectKey::Snapshot(snapshot.id), what);
+            self.walk.visitor.report.damage(&err);
         }
         Ok(())
     }
@@ -93,7 +107,7 @@ impl<'a> TreeCheck<'a> {
             }
             let checking = &mut self.walk.visitor;
             match self.repo.page_at(&at) {
-                Err(err) => checking.report.affect(snapshot, &path, &err),
+                Err(err) => checking.affect(&self.known, snapshot, &path, &err),
                 Ok(Page::Inner(refs)) => {
                     stack.extend(at.below(&refs).rev().map(|below| (path.clone(), below)));
                 }
@@ -106,7 +120,7 @@ impl<'a> TreeCheck<'a> {
                             }
                             Body::File(file) => {
                                 if let Err(err) = checking.file(file) {
-                                    checking.report.affect(snapshot, &below, &err);
+                                    checking.affect(&self.known, snapshot, &below, &err);
                                 }
                             }
                             _ => {}
@@ -129,10 +143,7 @@ impl Visit for Checking<'_> {
             if let Body::File(file) = &node.body {
                 self.report.files += 1;
                 self.progress.done(1, 0);
-                if let Err(err) = self.file(file) {
-                    self.report.damage(&err);
-                    whole = false;
-                }
+                whole &= self.file(file).is_ok();
             }
         }
         whole
@@ -143,9 +154,8 @@ impl Visit for Checking<'_> {
         true
     }
 
-    fn unread(&mut self, err: RepoError) -> bool {
+    fn unread(&mut self, _: RepoError) -> bool {
         self.report.pages += 1;
-        self.report.damage(&err);
         false
     }
 
@@ -155,6 +165,13 @@ impl Visit for Checking<'_> {
 }
 
 impl Checking<'_> {
+    fn affect(&mut self, known: &KnownLosses, snapshot: SnapshotId, path: &[u8], err: &RepoError) {
+        match err.is_damage() && known.has(snapshot, path) {
+            true => self.report.know(snapshot, path, err),
+            false => self.report.affect(snapshot, path, err),
+        }
+    }
+
     /// The first thing that keeps a file from being read whole.
     fn file(&self, file: &File) -> Result<(), RepoError> {
         let mut at = 0;

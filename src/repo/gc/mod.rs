@@ -15,9 +15,7 @@ mod sessions;
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::format::{
-    Folder, FrameKind, Generation, ObjectKey, PackId, PackKind, SnapshotId, frame,
-};
+use crate::format::{Folder, FrameKind, Generation, ObjectKey, PackId, PackKind, SnapshotId};
 
 pub use execute::Swept;
 pub use rules::Rules;
@@ -56,8 +54,13 @@ impl Generations {
     /// The lowest that is not executed.
     #[must_use]
     pub fn open(&self) -> Option<&Stage> {
+        self.all_open().next()
+    }
+
+    /// All that are not executed, by number. At most the last of them is undecided.
+    pub fn all_open(&self) -> impl Iterator<Item = &Stage> {
         let open = |stage: &&Stage| !matches!(stage, Stage::Decided { executed: true, .. });
-        self.stages.values().find(open)
+        self.stages.values().filter(open)
     }
 
     /// How far a generation is; `None` where it left no record.
@@ -77,6 +80,25 @@ impl Generations {
     pub fn doomed(&self) -> HashSet<PackId> {
         let decided = self.stages.values().filter(|stage| matches!(stage, Stage::Decided { .. }));
         decided.flat_map(Stage::packs).map(|(_, id)| *id).collect()
+    }
+
+    /// Snapshots that were decided to go.
+    #[must_use]
+    pub fn removed_snapshots(&self) -> HashSet<SnapshotId> {
+        let decided = self.stages.values().filter_map(|stage| match stage {
+            Stage::Decided { decision, .. } => Some(&decision.snapshots),
+            Stage::Undecided(_) => None,
+        });
+        decided.flatten().copied().collect()
+    }
+
+    /// Snapshots that are gone or may go.
+    #[must_use]
+    pub fn snapshots(&self) -> HashSet<SnapshotId> {
+        let records = self.stages.values().map(|stage| match stage {
+            Stage::Undecided(record) | Stage::Decided { decision: record, .. } => record,
+        });
+        records.flat_map(|record| record.snapshots.iter().copied()).collect()
     }
 
     /// Executed generations whose decision was made before `secs` of its clock, without the highest.
@@ -170,13 +192,10 @@ impl Repository {
     }
 
     fn read_generation(&self, object: ObjectKey, number: u64) -> Result<Option<Generation>> {
-        let kind = kind_of(&object);
-        let max = (kind.payload_max() + frame::HEADER_LEN) as u64;
-        let bytes = match self.storage().get(&object, max) {
+        let payload = match self.read_framed(&object, kind_of(&object)) {
             Err(err) if err.is_not_found() => return Ok(None),
             result => result?,
         };
-        let payload = self.vault().decode_object(&object, kind, &bytes)?;
         let repository = self.vault().repository();
         Generation::decode(&payload, repository, number).in_object(&object).map(Some)
     }
@@ -218,10 +237,9 @@ impl Repository {
     }
 
     fn put_generation(&self, object: ObjectKey, record: &Generation) -> Result<bool> {
-        let bytes = self.vault().encode_object(&object, kind_of(&object), record.encode())?;
-        match self.storage().put_new(&object, &bytes) {
+        match self.put_framed(&object, kind_of(&object), record.encode()) {
             Err(err) if err.is_already_exists() => Ok(false),
-            result => result.map(|()| true).map_err(Into::into),
+            result => result.map(|()| true),
         }
     }
 

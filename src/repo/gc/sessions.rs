@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::format::{
-    Beat, Commit, Folder, FrameKind, ObjectKey, Pin, PinId, SnapshotId, Time, frame, limits,
-};
+use crate::format::{Beat, Commit, Folder, FrameKind, ObjectKey, Pin, PinId, SnapshotId, Time};
 use crate::repo::Repository;
 use crate::repo::error::{InObject, Result};
 use crate::repo::index::is_io;
@@ -69,9 +67,7 @@ impl Repository {
     pub fn writer_of(&self, session: &OpenSession) -> Option<(String, u32)> {
         let number = *session.beats.last()?;
         let object = ObjectKey::Beat(session.id, number);
-        let max = (limits::BEAT_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max).ok()?;
-        let payload = self.vault().decode_object(&object, FrameKind::Beat, &bytes).ok()?;
+        let payload = self.read_framed(&object, FrameKind::Beat).ok()?;
         let beat = Beat::decode(&payload).ok()?;
         let same = beat.repository == self.vault().repository() && beat.session == session.id;
         same.then_some((beat.host, beat.pid))
@@ -83,8 +79,7 @@ impl Repository {
             let object = ObjectKey::Snapshot(session.id);
             let payload = Commit::Tombstone { at: now, host: host.to_owned() }
                 .encode(self.vault().repository());
-            let bytes = self.vault().encode_object(&object, FrameKind::Snapshot, payload)?;
-            match self.storage().put_new(&object, &bytes) {
+            match self.put_framed(&object, FrameKind::Snapshot, payload) {
                 Err(err) if err.is_already_exists() => {} // it committed, or another prune was here
                 result => result?,
             }
@@ -100,19 +95,13 @@ impl Repository {
         Ok(())
     }
 
-    /// What the readers need whose pins are there. A pin that cannot be read counts for all
-    /// snapshots.
-    pub fn pinned(&self) -> Result<Pinned> {
-        let mut last: BTreeMap<PinId, u64> = BTreeMap::new();
-        for listed in self.storage().list(Folder::Pins)? {
-            if let Some(ObjectKey::Pin(id, beat)) = listed.key {
-                let newest = last.entry(id).or_default();
-                *newest = beat.max(*newest);
-            }
-        }
+    /// What the readers need whose pins are there, but for those whose last beat `is_over`. A pin
+    /// that cannot be read counts for all snapshots.
+    pub fn pinned(&self, is_over: impl Fn(&Pin) -> bool) -> Result<Pinned> {
         let mut pinned = HashSet::new();
-        for (id, beat) in last {
-            match self.read_pin(id, beat) {
+        for (id, beats) in self.listed_pins()? {
+            match self.read_pin(id, beats.last().copied().unwrap_or(0)) {
+                Ok(pin) if is_over(&pin) => {}
                 Ok(pin) if pin.snapshots.is_empty() => return Ok(Pinned::All),
                 Ok(pin) => pinned.extend(pin.snapshots),
                 Err(err) if err.is_not_found() => {} // its reader has just ended
@@ -126,19 +115,36 @@ impl Repository {
         Ok(Pinned::Some(pinned))
     }
 
-    fn read_pin(&self, id: PinId, beat: u64) -> Result<Pin> {
-        let object = ObjectKey::Pin(id, beat);
-        let max = (limits::MARK_MAX + frame::HEADER_LEN) as u64;
-        let bytes = self.storage().get(&object, max)?;
-        let payload = self.vault().decode_object(&object, FrameKind::Pin, &bytes)?;
-        Pin::decode(&payload, self.vault().repository(), id, beat).in_object(&object)
+    /// Removes pins whose last beat `is_over`; how many. One that beats again meanwhile stays.
+    pub fn delete_pins(&self, is_over: impl Fn(&Pin) -> bool) -> Result<u64> {
+        let mut deleted = 0;
+        for (id, beats) in self.listed_pins()? {
+            let last = beats.last().copied().unwrap_or(0);
+            if self.read_pin(id, last).is_ok_and(|pin| is_over(&pin)) {
+                for beat in beats {
+                    self.delete_if_there(&ObjectKey::Pin(id, beat))?;
+                }
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
     }
 
-    /// Removes an object; one that is gone is removed.
-    pub(crate) fn delete_if_there(&self, object: &ObjectKey) -> Result<bool> {
-        match self.storage().delete(object) {
-            Err(err) if err.is_not_found() => Ok(false),
-            result => result.map(|()| true).map_err(Into::into),
+    /// All pins with their beats, ascending.
+    fn listed_pins(&self) -> Result<BTreeMap<PinId, Vec<u64>>> {
+        let mut pins: BTreeMap<PinId, Vec<u64>> = BTreeMap::new();
+        for listed in self.storage().list(Folder::Pins)? {
+            if let Some(ObjectKey::Pin(id, beat)) = listed.key {
+                pins.entry(id).or_default().push(beat);
+            }
         }
+        pins.values_mut().for_each(|beats| beats.sort_unstable());
+        Ok(pins)
+    }
+
+    fn read_pin(&self, id: PinId, beat: u64) -> Result<Pin> {
+        let object = ObjectKey::Pin(id, beat);
+        let payload = self.read_framed(&object, FrameKind::Pin)?;
+        Pin::decode(&payload, self.vault().repository(), id, beat).in_object(&object)
     }
 }

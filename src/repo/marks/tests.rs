@@ -51,6 +51,8 @@ fn snapshot(id: SnapshotId, tags: &[&str]) -> Snapshot {
         troubles: Vec::new(),
         troubles_count: 0,
         added: Default::default(),
+        origin: None,
+        captures: Vec::new(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is wrong with a strategy beyond its grammar: names that name nothing, schedules that never
 //! come, promises that cannot be kept.
 
+mod drill;
+
 use std::collections::BTreeSet;
 
-use super::{Check, Drill, Notify, Probe, Repository, Source, Strategy};
+use super::{Notify, Preset, Repository, Source, Span, Strategy};
 use crate::strategy::calendar::Calendar;
 use crate::strategy::retention::CalendarSpan;
 
@@ -40,7 +42,7 @@ pub fn check(strategy: &Strategy) -> Vec<Problem> {
         check_source(strategy, name, source, &mut found);
     }
     for (name, drill) in &strategy.drills {
-        check_drill(strategy, &format!("drills.{name}"), drill, &mut found);
+        drill::check(strategy, &format!("drills.{name}"), drill, &mut found);
     }
     for (number, notify) in strategy.notifications.iter().enumerate() {
         check_notify(&format!("notifications[{number}]"), notify, &mut found);
@@ -74,6 +76,12 @@ impl Found {
     fn absolute(&mut self, at: &str, path: &str) {
         if !path.starts_with('/') {
             self.error(at, format!("\"{path}\" is not absolute; write the whole path"));
+        }
+    }
+
+    fn every(&mut self, at: &str, every: Option<Span>) {
+        if every.is_some_and(|every| every.0.is_zero()) {
+            self.error(format!("{at}.every"), "it would always be due; write a span like \"6h\"");
         }
     }
 
@@ -126,7 +134,7 @@ fn check_source(strategy: &Strategy, name: &str, source: &Source, found: &mut Fo
     for path in source.paths.iter().chain(&source.sqlite) {
         found.absolute(&at, path);
     }
-    check_places(strategy, &at, source, found);
+    check_places(strategy, name, source, found);
     check_schedule(strategy, name, source, found);
     check_keep(&at, source, found);
     if let Some(command) = &source.command {
@@ -147,9 +155,27 @@ fn check_source(strategy: &Strategy, name: &str, source: &Source, found: &mut Fo
             Some(_) => {}
         }
     }
+    check_preset(strategy, name, source, found);
 }
 
-fn check_places(strategy: &Strategy, at: &str, source: &Source, found: &mut Found) {
+/// Whether models are looked for in a database that somebody named.
+fn check_preset(strategy: &Strategy, name: &str, source: &Source, found: &mut Found) {
+    let Some(group) = source.group.as_ref().filter(|it| it.preset == Some(Preset::Mlflow)) else {
+        return;
+    };
+    let Some(first) = group.members.first() else { return };
+    let postgres = strategy.sources.get(first).and_then(|it| it.postgres.as_ref());
+    if postgres.is_some_and(|postgres| !postgres.names_database()) {
+        let what = format!(
+            "group {name} asks it for MLflow's models, but it names no database; add dbname=…, \
+             MLflow's own, to the connection"
+        );
+        found.error(format!("sources.{first}.postgres.connection"), what);
+    }
+}
+
+fn check_places(strategy: &Strategy, name: &str, source: &Source, found: &mut Found) {
+    let at = &format!("sources.{name}");
     let places = strategy.places_of(source);
     if source.repository.is_none() && strategy.repositories.len() > 1 {
         found.error(at, "which repository does it go to? add repository = \"…\"");
@@ -162,7 +188,16 @@ fn check_places(strategy: &Strategy, at: &str, source: &Source, found: &mut Foun
             found.error(at, format!("it goes to repository {place} twice"));
         }
     }
-    let held: Vec<_> = seen.iter().filter_map(|place| strategy.repositories.get(**place)).collect();
+    // A group's snapshot also goes where its members go; what they share is said once, of the group.
+    let members = source.group.iter().flat_map(|group| &group.members);
+    let members = members.filter_map(|it| strategy.sources.get(it).map(|source| (it, source)));
+    let parts = members.filter(|(name, source)| strategy.is_part(name, source));
+    let all: Vec<&str> = parts.flat_map(|(_, source)| strategy.places_of(source)).collect();
+    let seen: BTreeSet<&str> = seen.into_iter().copied().chain(all).collect();
+    if strategy.groups_of(name).any(|group| strategy.places_of(group) == places) {
+        return;
+    }
+    let held: Vec<_> = seen.iter().filter_map(|place| strategy.repositories.get(*place)).collect();
     let targets = strategy.targets_of(source);
     let media: BTreeSet<_> = held.iter().map(|repository| &repository.media).collect();
     let offsite = held.iter().filter(|repository| repository.offsite).count();
@@ -185,13 +220,10 @@ fn check_schedule(strategy: &Strategy, name: &str, source: &Source, found: &mut 
     if let Some(calendar) = &source.calendar {
         found.calendar(&format!("{at}.calendar"), calendar);
     }
-    let is_member = strategy
-        .sources
-        .values()
-        .any(|other| other.group.iter().any(|group| group.members.iter().any(|m| m == name)));
+    found.every(&at, source.every);
     match (&source.every, &source.calendar) {
         (Some(_), Some(_)) => found.error(&at, "only one of these may be there: every, calendar"),
-        (None, None) if !is_member => {
+        (None, None) if !strategy.is_part(name, source) => {
             found.warning(&at, "it is never due; add every = \"6h\" or calendar = \"daily\"");
         }
         _ => {}
@@ -212,114 +244,6 @@ fn check_keep(at: &str, source: &Source, found: &mut Found) {
     }
     if *keep == super::Keep::default() {
         found.error(format!("{at}.keep"), "it keeps nothing; add a rule like daily = 7");
-    }
-}
-
-fn check_drill(strategy: &Strategy, at: &str, drill: &Drill, found: &mut Found) {
-    if drill.every.is_some() && drill.calendar.is_some() {
-        found.error(at, "only one of these may be there: every, calendar");
-    }
-    if let Some(calendar) = &drill.calendar {
-        found.calendar(&format!("{at}.calendar"), calendar);
-    }
-    if let Some(from) =
-        drill.from.as_ref().filter(|from| !strategy.repositories.contains_key(*from))
-    {
-        found.error(format!("{at}.from"), format!("there is no repository {from}"));
-    }
-    if drill.components.is_empty() {
-        found.error(format!("{at}.components"), "there is none, so nothing is restored");
-    }
-    for (name, component) in &drill.components {
-        let at = format!("{at}.components.{name}");
-        if !strategy.sources.contains_key(&component.source) {
-            found.error(&at, format!("there is no source {}", component.source));
-        }
-        component.at.iter().for_each(|path| found.absolute(&at, path));
-    }
-    check_services(at, drill, found);
-    for (number, check) in drill.checks.iter().enumerate() {
-        check_check(&format!("{at}.checks[{number}]"), drill, check, found);
-    }
-    if drill.checks.is_empty() {
-        found.warning(at, "it checks nothing; add at least [[…checks]] manifest = \"COMPONENT\"");
-    }
-}
-
-fn check_services(at: &str, drill: &Drill, found: &mut Found) {
-    for (name, service) in &drill.services {
-        let at = format!("{at}.services.{name}");
-        if service.run.is_empty() {
-            found.error(format!("{at}.run"), "there is nothing to run");
-        }
-        for other in service.after.iter().filter(|other| !drill.services.contains_key(*other)) {
-            found.error(format!("{at}.after"), format!("there is no service {other}"));
-        }
-        if let Some(Probe { http, tcp, unix, command, .. }) = &service.ready {
-            let ways = [
-                ("http", http.is_some()),
-                ("tcp", tcp.is_some()),
-                ("unix", unix.is_some()),
-                ("command", command.is_some()),
-            ];
-            found.one_of(&format!("{at}.ready"), &ways);
-        }
-    }
-    if let Err(ring) = drill.start_order() {
-        found.error(
-            format!("{at}.services"),
-            format!("these wait for each other: {}", ring.join(", ")),
-        );
-    }
-}
-
-impl Drill {
-    /// The services, each after those that it needs; else those that wait for each other.
-    pub fn start_order(&self) -> Result<Vec<&str>, Vec<&str>> {
-        let mut order: Vec<&str> = Vec::new();
-        let mut left: BTreeSet<&str> = self.services.keys().map(String::as_str).collect();
-        while !left.is_empty() {
-            let waits = |name: &&str| {
-                let after = self.services.get(*name).map(|service| service.after.as_slice());
-                after.unwrap_or_default().iter().any(|other| left.contains(other.as_str()))
-            };
-            let next: Vec<&str> = left.iter().copied().filter(|name| !waits(name)).collect();
-            if next.is_empty() {
-                return Err(left.into_iter().collect());
-            }
-            for name in next {
-                left.remove(name);
-                order.push(name);
-            }
-        }
-        Ok(order)
-    }
-}
-
-fn check_check(at: &str, drill: &Drill, check: &Check, found: &mut Found) {
-    let ways = [
-        ("manifest", check.manifest.is_some()),
-        ("http", check.http.is_some()),
-        ("golden", check.golden.is_some()),
-        ("sql", check.sql.is_some()),
-        ("structure", check.structure.is_some()),
-        ("command", check.command.is_some()),
-    ];
-    found.one_of(at, &ways);
-    if let Some(name) = check.manifest.as_ref().filter(|name| !drill.components.contains_key(*name))
-    {
-        found.error(at, format!("there is no component {name}"));
-    }
-    let of_http = check.status.is_some() || check.body.is_some() || check.json.is_some();
-    if of_http && check.http.is_none() {
-        found.error(at, "status, body and json belong to http");
-    }
-    if let Some(query) = &check.sql {
-        let ways = [("sqlite", query.sqlite.is_some()), ("postgres", query.postgres.is_some())];
-        found.one_of(&format!("{at}.sql"), &ways);
-        if query.min.is_none() && query.fresh.is_none() {
-            found.error(format!("{at}.sql"), "it expects nothing; add min or fresh");
-        }
     }
 }
 

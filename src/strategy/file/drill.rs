@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::value::{Span, Words};
+use super::value::{Share, Span, Words};
 
 /// A trial restore.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Drill {
     /// How the snapshot is brought back; `instant` where nothing is said.
@@ -27,6 +27,12 @@ pub struct Drill {
     /// Whether the page cache is dropped first, as root; so it is where nothing is said.
     #[serde(default = "yes")]
     pub cold: bool,
+    /// Folder for what services write, and for the copy of the mode `copy`. Where nothing is said:
+    /// memory for the former, `/var/tmp` for the latter.
+    pub scratch: Option<String>,
+    /// Folders of this machine that services may write to: what they write there is thrown away.
+    #[serde(default)]
+    pub writable: Vec<String>,
     /// What is restored, by name.
     pub components: BTreeMap<String, Component>,
     /// What is started, by name.
@@ -45,7 +51,7 @@ const fn yes() -> bool {
 }
 
 /// How a drill brings a snapshot back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Mounted, with a writable layer over it, at the original paths in a mount namespace.
@@ -56,7 +62,7 @@ pub enum Mode {
 }
 
 /// What a drill's services reach.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// A loopback interface of their own, and nothing else.
@@ -67,7 +73,7 @@ pub enum Network {
 }
 
 /// A part of the restored system.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Component {
     /// The source whose newest snapshot has it.
@@ -76,10 +82,13 @@ pub struct Component {
     pub path: Option<String>,
     /// Where it stands in the drill; its original path where nothing is said.
     pub at: Option<String>,
+    /// In the mode `copy`, only this share of its files and bytes is restored, drawn anew for each
+    /// drill; the RTO of all of it is extrapolated from that.
+    pub sample: Option<Share>,
 }
 
 /// A program that runs in the drill.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Service {
     /// What is run, in the foreground.
@@ -101,7 +110,7 @@ pub struct Service {
 }
 
 /// How to see that a service is ready: exactly one of the ways.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Probe {
     /// An address that answers with a status from 200 to 399.
@@ -117,7 +126,7 @@ pub struct Probe {
 }
 
 /// One thing that must hold: exactly one of the kinds.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Check {
     /// What reports call it.
@@ -145,7 +154,7 @@ pub struct Check {
 }
 
 /// A file of requests with known answers, a JSON object a line: `request`, `answer`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Golden {
     /// The file, as the drill sees it.
@@ -155,10 +164,13 @@ pub struct Golden {
     /// How far numbers may be from what is known, as a part of it.
     #[serde(default)]
     pub tolerance: f64,
+    /// Lists of numbers need not be equal one by one: it is enough that the cosine of the angle
+    /// between them is at least this. For embeddings, whose last digits differ by machine.
+    pub cosine: Option<f64>,
 }
 
 /// A query of a database in the drill.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Query {
     /// A SQLite file, as the drill sees it; or else
@@ -174,7 +186,7 @@ pub struct Query {
 }
 
 /// What a drill must reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DrillTargets {
     /// From its start to the last check.

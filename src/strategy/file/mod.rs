@@ -7,6 +7,7 @@
 
 mod check;
 mod drill;
+mod lines;
 mod place;
 mod source;
 mod value;
@@ -19,9 +20,10 @@ pub use check::{Problem, check};
 pub use drill::{
     Check, Component, Drill, DrillTargets, Golden, Mode, Network, Probe, Query, Service,
 };
+pub use lines::line_of;
 pub use place::{Mail, Notify, NotifyOn, Repository, Webhook};
 pub use source::{Command, Group, Hooks, Keep, Postgres, PostgresMethod, Preset, Redis, Source};
-pub use value::{Span, Words};
+pub use value::{Share, Span, Words};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -81,13 +83,35 @@ pub struct VerifyBudget {
 impl Strategy {
     /// Reads the file's text. The error names line and key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|err| {
+        let mut strategy: Self = toml::from_str(text).map_err(|err| {
             let what = err.message().replace('\n', "; ");
-            match err.span().and_then(|span| text.get(..span.start)) {
-                Some(before) => format!("line {}: {what}", before.matches('\n').count() + 1),
-                None => what,
+            let Some(at) = err.span().map(|span| span.start) else { return what };
+            let line = lines::line_at(text, at);
+            // What is missing has no place of its own.
+            let table = lines::header_at(text, at).filter(|_| what.starts_with("missing field"));
+            match table {
+                Some(table) => format!("line {line}: {table}: {what}"),
+                None => format!("line {line}: {what}"),
             }
-        })
+        })?;
+        strategy.hand_down();
+        Ok(strategy)
+    }
+
+    /// Members of a group that name no repository go where their group goes.
+    fn hand_down(&mut self) {
+        let groups: Vec<Source> =
+            self.sources.values().filter(|source| source.group.is_some()).cloned().collect();
+        for group in groups {
+            let members = group.group.iter().flat_map(|it| &it.members);
+            for member in members {
+                let Some(source) = self.sources.get_mut(member) else { continue };
+                if source.repository.is_none() && source.replicas.is_empty() {
+                    source.repository.clone_from(&group.repository);
+                    source.replicas.clone_from(&group.replicas);
+                }
+            }
+        }
     }
 
     /// The repositories that a source's snapshots go to: first the one that it is ingested into.
@@ -95,6 +119,20 @@ impl Strategy {
     pub fn places_of<'a>(&'a self, source: &'a Source) -> Vec<&'a str> {
         let first = source.repository.as_deref().or_else(|| self.only_repository());
         first.into_iter().chain(source.replicas.iter().map(String::as_str)).collect()
+    }
+
+    /// Whether a source is only captured as a member of a group: it has no times of its own.
+    #[must_use]
+    pub fn is_part(&self, name: &str, source: &Source) -> bool {
+        let has_time = source.every.is_some() || source.calendar.is_some();
+        !has_time && self.groups_of(name).next().is_some()
+    }
+
+    /// The groups that a source is a member of.
+    pub fn groups_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Source> {
+        self.sources.values().filter(move |other| {
+            other.group.iter().flat_map(|group| &group.members).any(|member| member == name)
+        })
     }
 
     /// The repository, where there is exactly one.

@@ -35,6 +35,8 @@ pub struct Repository {
 pub enum NotifyOn {
     /// A part of a run failed, or a target is missed.
     Failure,
+    /// Something at a source could not be taken.
+    Partial,
     /// The first run that is well after one that was not.
     Recovery,
     /// Every run.
@@ -45,8 +47,8 @@ pub enum NotifyOn {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Notify {
-    /// When; on failure and recovery where nothing is said.
-    #[serde(default = "failure_and_recovery")]
+    /// When; on failure, partial and recovery where nothing is said.
+    #[serde(default = "all_but_always")]
     pub on: Vec<NotifyOn>,
     /// A command; the report comes as JSON on its standard input.
     pub command: Option<Words>,
@@ -56,8 +58,8 @@ pub struct Notify {
     pub email: Option<Mail>,
 }
 
-fn failure_and_recovery() -> Vec<NotifyOn> {
-    vec![NotifyOn::Failure, NotifyOn::Recovery]
+fn all_but_always() -> Vec<NotifyOn> {
+    vec![NotifyOn::Failure, NotifyOn::Partial, NotifyOn::Recovery]
 }
 
 /// An address that is posted to.
@@ -76,4 +78,6 @@ pub struct Mail {
     pub to: Vec<String>,
     /// Who it is from; sendmail's default where nothing is said.
     pub from: Option<String>,
+    /// The program that takes it, called with `-t -i`; `/usr/sbin/sendmail` where nothing is said.
+    pub sendmail: Option<String>,
 }

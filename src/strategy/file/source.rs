@@ -107,6 +107,28 @@ pub struct Postgres {
     pub databases: Vec<String>,
 }
 
+impl Postgres {
+    /// Whether the connection names a database: `dbname=…` in its words, or the path of its URL.
+    #[must_use]
+    pub fn names_database(&self) -> bool {
+        let connection = self.connection.trim();
+        let url =
+            ["postgres://", "postgresql://"].iter().find_map(|it| connection.strip_prefix(it));
+        if let Some(url) = url {
+            let (place, options) = url.split_once('?').unwrap_or((url, ""));
+            let named = options.split('&').filter_map(|it| it.strip_prefix("dbname="));
+            return place.split_once('/').is_some_and(|(_, name)| !name.is_empty())
+                || named.into_iter().any(|name| !name.is_empty());
+        }
+        let names = connection.match_indices("dbname").filter(|(at, word)| {
+            let (before, after) = (connection.get(..*at), connection.get(at + word.len()..));
+            before.is_some_and(|it| it.is_empty() || it.ends_with(char::is_whitespace))
+                && after.is_some_and(|it| it.trim_start().starts_with('='))
+        });
+        names.count() > 0
+    }
+}
+
 /// How PostgreSQL is captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,7 +7,8 @@
 //! - where a rule for periods finds fewer than N, the oldest snapshot of the group stays as well,
 //!   so that a history grows to its full length instead of losing its end;
 //! - *within* counts back from the newest snapshot of the group that is not in the future, not from
-//!   now: a source that is backed up no longer keeps its last snapshots;
+//!   now: a source that is backed up no longer keeps its last snapshots; where [`Rules::gap_max`]
+//!   says so, of a longer time without a snapshot only so much counts;
 //! - *tag* keeps what has all tags of one of the lists; what is protected always stays.
 //!
 //! Every rule looks at every snapshot of the group, and one reason is enough to stay. A partial
@@ -23,6 +24,7 @@ mod span;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -67,6 +69,9 @@ pub struct Rules {
     pub every_within: BTreeMap<Period, CalendarSpan>,
     /// Those with all tags of one of these lists.
     pub tags: Vec<Vec<String>>,
+    /// Of a longer time between two snapshots only so much counts for [`Self::within`]: a clock that
+    /// leaps ahead by years ages nothing by them.
+    pub gap_max: Option<Duration>,
     /// What is judged together.
     pub group_by: GroupBy,
 }
@@ -148,10 +153,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// Whether none of it stays.
+    /// Whether something goes and the rules keep nothing: what stays does so whatever they say, and
+    /// nobody can have meant that.
     #[must_use]
     pub fn is_emptied(&self) -> bool {
-        !self.verdicts.iter().any(Verdict::is_kept)
+        let by_rule = |reason: &Reason| !matches!(reason, Reason::Protected | Reason::NoDate);
+        let goes = |verdict: &Verdict| !verdict.is_kept();
+        self.verdicts.iter().any(goes)
+            && !self.verdicts.iter().flat_map(|verdict| &verdict.reasons).any(by_rule)
     }
 }
 
@@ -209,7 +218,9 @@ impl<'f> History<'f> {
     fn without_count(&mut self, rules: &Rules) {
         let within = rules.within.as_ref().filter(|span| !span.is_zero());
         let from = within.map(|span| (span, span.before(&self.newest)));
-        for ((fact, date), reasons) in self.facts.iter().zip(&self.dates).zip(&mut self.reasons) {
+        let skipped = self.skipped(rules.gap_max);
+        let dated = self.facts.iter().zip(&self.dates).zip(skipped);
+        for (((fact, date), skipped), reasons) in dated.zip(&mut self.reasons) {
             if fact.protected {
                 reasons.push(Reason::Protected);
             }
@@ -217,12 +228,30 @@ impl<'f> History<'f> {
             reasons.extend(rules.tags.iter().filter(fits).cloned().map(Reason::Tags));
             match (date, &from) {
                 (None, _) => reasons.push(Reason::NoDate),
-                (Some(date), Some((span, from))) if date.timestamp() > *from => {
+                (Some(date), Some((span, from))) if later(date.timestamp(), skipped) > *from => {
                     reasons.push(Reason::Within((*span).clone()));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// For each snapshot, how much of the time between it and the newest does not count.
+    fn skipped(&self, gap_max: Option<Duration>) -> Vec<Duration> {
+        let mut sum = Duration::ZERO;
+        let mut newer: Option<Timestamp> = None;
+        let newest = self.newest.timestamp();
+        let each = self.dates.iter().map(|date| {
+            let Some(date) = date.as_ref().map(Zoned::timestamp) else { return sum };
+            let gap =
+                newer.filter(|newer| *newer <= newest).map(|newer| newer.duration_since(date));
+            let gap = gap.and_then(|gap| Duration::try_from(gap).ok()).unwrap_or_default();
+            sum =
+                sum.saturating_add(gap_max.map_or(Duration::ZERO, |most| gap.saturating_sub(most)));
+            newer = Some(date);
+            sum
+        });
+        each.collect()
     }
 
     fn last(&mut self, count: u64) {
@@ -271,6 +300,11 @@ impl<'f> History<'f> {
             reasons.push(reason);
         }
     }
+}
+
+/// So much later, up to the end of time.
+fn later(stamp: Timestamp, span: Duration) -> Timestamp {
+    stamp.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 impl Reason {

@@ -201,6 +201,21 @@ fn rules_that_keep_nothing_are_told() {
     assert!(groups[0].is_emptied());
 }
 
+/// A mistyped tag, and somebody has protected one: the others would all go.
+#[test]
+fn what_is_protected_does_not_hide_that_the_rules_keep_nothing() {
+    let mut facts = history(&["2026-11-20T10:00[UTC]", "2026-11-21T10:00[UTC]"]);
+    facts[0].protected = true;
+    let tags = Rules { tags: vec![vec!["relaese".into()]], ..Rules::default() };
+    let is_emptied = |facts: &[Fact], rules: &Rules| {
+        plan(facts, rules, &TimeZone::UTC, at("2026-11-22T00:00[UTC]"))[0].is_emptied()
+    };
+    assert!(is_emptied(&facts, &tags));
+    assert!(!is_emptied(&facts, &every(Period::Day, 1)));
+    facts[1].protected = true;
+    assert!(!is_emptied(&facts, &tags), "nothing goes");
+}
+
 /// The rules read again, slowly: each snapshot by itself, periods compared by their fields.
 mod slow {
     use super::*;
@@ -318,13 +333,17 @@ fn rules() -> impl Strategy<Value = Rules> {
         prop::collection::btree_map(period(), span, 0..3),
         tags,
         any::<[bool; 3]>(),
+        prop::option::of(0_u64..400_000),
     )
-        .prop_map(|(last, every, within, every_within, tags, [host, by_tags, sources])| {
-            let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
-            let tags = if tags.is_empty() { Vec::new() } else { vec![tags] };
-            let group_by = GroupBy { host, tags: by_tags, sources };
-            Rules { last, every, within, every_within, tags, group_by }
-        })
+        .prop_map(
+            |(last, every, within, every_within, tags, [host, by_tags, sources], gap)| {
+                let gap_max = gap.map(std::time::Duration::from_secs);
+                let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+                let tags = if tags.is_empty() { Vec::new() } else { vec![tags] };
+                let group_by = GroupBy { host, tags: by_tags, sources };
+                Rules { last, every, within, every_within, tags, gap_max, group_by }
+            },
+        )
 }
 
 fn zones() -> impl Strategy<Value = TimeZone> {
@@ -345,6 +364,7 @@ proptest! {
         facts in facts(), mut rules in rules(), zone in zones(), now in nows(),
     ) {
         rules.group_by = GroupBy { host: false, tags: false, sources: false };
+        rules.gap_max = None;
         let expected = slow::kept(&facts, &rules, &zone, now);
         prop_assert_eq!(kept(&facts, &rules, &zone, now), expected);
     }

@@ -89,6 +89,7 @@ struct Status {
     repository: String,
     mounted: Time,
     snapshots: u64,
+    unread: u64,
     newest: Option<(String, Time)>,
     stored: u64,
     remembered: u64,
@@ -122,6 +123,7 @@ impl Vfs {
             repository: self.repo.config().repository.to_string(),
             mounted: self.mounted,
             snapshots: layout.snapshots.len() as u64,
+            unread: self.snapshots.unread(),
             newest: newest.map(|snapshot| (snapshot.name.clone(), snapshot.time)),
             stored: self.figures().stored,
             remembered: self.remembered() as u64,
@@ -141,6 +143,16 @@ impl Status {
         self.counts.chunks.saturating_sub(self.counts.blocks)
     }
 
+    /// A snapshot that is not shown may be newer than what is.
+    fn unread_words(&self) -> String {
+        match self.unread {
+            0 => String::new(),
+            count => format!(
+                "; {count} cannot be read, and may be newer: icecore repair snapshots tells which"
+            ),
+        }
+    }
+
     fn words(&self) -> String {
         let counts = &self.counts;
         let newest = match &self.newest {
@@ -150,7 +162,7 @@ impl Status {
         let lines = [
             ("repository", self.location.clone()),
             ("mounted", units::local_time(self.mounted)),
-            ("snapshots", format!("{}{newest}", self.snapshots)),
+            ("snapshots", format!("{}{newest}{}", self.snapshots, self.unread_words())),
             ("stored", units::size(self.stored)),
             ("asked", format!("{} look-ups, {} listings", self.lookups, self.listings)),
             ("read", format!("{} in {} reads", units::size(self.read_bytes), self.reads)),
@@ -208,6 +220,7 @@ impl Status {
         let newest = self.newest.as_ref().map_or(0, |(_, time)| time.secs.try_into().unwrap_or(0));
         vec![
             figure("snapshots", "Snapshots that are shown.", self.snapshots),
+            figure("snapshots_unread", "Snapshots that cannot be read.", self.unread),
             figure("newest_snapshot_time_seconds", "Time of the newest, since 1970.", newest),
             figure("stored_bytes", "Stored bytes of all packs.", self.stored),
             figure("remembered", "Pages, directories and links the kernel knows.", self.remembered),

@@ -3,7 +3,7 @@
 //!
 //! Calls that only read what is never changed (`get`, `read_at`, `len`), that look at packs, or that
 //! store a pack that no index names yet, belong to the step before them; so do calls that repeat the
-//! one before.
+//! one before. An actor that is killed does nothing from then on: all calls of its storage fail.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
@@ -86,6 +86,8 @@ pub(super) struct Actor {
     pub(super) turns: Arc<Turns>,
     pub(super) storage: Arc<MemoryStorage>,
     pub(super) before: Mutex<String>,
+    /// So many steps are left to it, where it is killed.
+    pub(super) steps_left: Mutex<Option<usize>>,
 }
 
 impl fmt::Debug for Actor {
@@ -104,14 +106,28 @@ impl Drop for Ending {
 }
 
 impl Actor {
-    fn step(&self, what: Option<String>) {
-        let Some(what) = what else { return };
+    fn step(&self, what: Option<String>) -> Result<(), StorageError> {
+        self.lives()?;
+        let Some(what) = what else { return Ok(()) };
         let mut before = lock(&self.before);
         if *before != what {
             before.clone_from(&what);
             drop(before);
+            if let Some(left) = lock(&self.steps_left).as_mut() {
+                *left -= 1;
+            }
+            self.lives()?;
             self.turns.take(self.number, format!("{} {what}", self.name));
         }
+        Ok(())
+    }
+
+    fn lives(&self) -> Result<(), StorageError> {
+        if *lock(&self.steps_left) != Some(0) {
+            return Ok(());
+        }
+        let (what, source) = (self.name.clone(), std::io::Error::other("killed"));
+        Err(StorageError::Io { action: "go on as", what, location: self.location(), source })
     }
 }
 
@@ -136,35 +152,39 @@ impl Storage for Actor {
     }
 
     fn put_new(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
-        self.step(kind(key).filter(|kind| *kind != "pack").map(|kind| format!("put {kind}")));
+        self.step(kind(key).filter(|kind| *kind != "pack").map(|kind| format!("put {kind}")))?;
         self.storage.put_new(key, bytes)
     }
 
     fn get(&self, key: &ObjectKey, max: u64) -> Result<Vec<u8>, StorageError> {
+        self.lives()?;
         self.storage.get(key, max)
     }
 
     fn read_at(&self, key: &ObjectKey, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
+        self.lives()?;
         self.storage.read_at(key, offset, len)
     }
 
     fn len(&self, key: &ObjectKey) -> Result<u64, StorageError> {
+        self.lives()?;
         self.storage.len(key)
     }
 
     fn list(&self, folder: Folder) -> Result<Vec<Listed>, StorageError> {
         use Folder as F;
         let quiet = [F::Data, F::Meta, F::Tags, F::Keys, F::Settings, F::Parity, F::Ledger];
-        self.step((!quiet.contains(&folder)).then(|| format!("list {}", folder.name())));
+        self.step((!quiet.contains(&folder)).then(|| format!("list {}", folder.name())))?;
         self.storage.list(folder)
     }
 
     fn replace_damaged(&self, key: &ObjectKey, bytes: &[u8]) -> Result<(), StorageError> {
+        self.lives()?;
         self.storage.replace_damaged(key, bytes)
     }
 
     fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        self.step(kind(key).map(|kind| format!("delete {kind}")));
+        self.step(kind(key).map(|kind| format!("delete {kind}")))?;
         self.storage.delete(key)
     }
 }
