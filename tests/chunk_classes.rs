@@ -83,7 +83,11 @@ fn a_changed_row_of_sqlite_is_one_new_chunk_of_its_pages() {
 
 /// A heap of PostgreSQL, of noise with sound page headers.
 fn heap(pages: usize) -> Vec<u8> {
-    let mut heap = noise(7, pages * 8192);
+    heap_of(noise(7, pages * 8192))
+}
+
+/// A heap of PostgreSQL that holds this.
+fn heap_of(mut heap: Vec<u8>) -> Vec<u8> {
     for page in heap.chunks_exact_mut(8192) {
         for (at, field) in [(10, 4_u16), (12, 220), (14, 300), (16, 8192), (18, 0x2004)] {
             page[at..at + 2].copy_from_slice(&field.to_le_bytes());
@@ -107,6 +111,36 @@ fn a_changed_page_of_postgres_is_one_new_chunk() {
     ingest_tree(&repo, dir.path());
     let after = taken(&repo, dir.path(), "16384");
     assert_eq!(new_extents(&repo, &before, &after), 1);
+}
+
+/// One page of a database is read without most of its neighbours, and what the whole takes is known
+/// without decoding it.
+#[test]
+fn blocks_of_databases_are_short() {
+    let dir = folder();
+    let words: Vec<u8> =
+        (0_u32..).flat_map(|n| format!("row {n}\n").into_bytes()).take(8 * MIB).collect();
+    fs::write(dir.path().join("16384"), heap_of(words.clone())).unwrap();
+    fs::write(dir.path().join("words.txt"), &words).unwrap();
+    let repo = repository();
+    ingest_tree(&repo, dir.path());
+    for (name, class_of, decoded) in
+        [("16384", ChunkClass::Database, 128 * KIB), ("words.txt", ChunkClass::Default, 512 * KIB)]
+    {
+        let node = find(&repo, name).unwrap();
+        assert_eq!(class(&node), class_of);
+        let Body::File(file) = &node.body else { panic!("no file") };
+        let (before, mut page) = (repo.read_counts(), [0; 10]);
+        repo.read_at(file, 5 * MIB as u64, &mut page).unwrap();
+        let after = repo.read_counts();
+        let bytes = usize::try_from(after.block_bytes - before.block_bytes).unwrap();
+        assert!(bytes <= decoded && bytes > decoded / 2, "{name}: {bytes} bytes were decoded");
+        let stored = usize::try_from(repo.stored_len_of(file).unwrap()).unwrap();
+        assert!(stored > 8 * MIB / 100 && stored < 8 * MIB / 2, "{name}: {stored}");
+        if class_of == ChunkClass::Database {
+            assert_eq!(repo.read_counts().block_bytes, after.block_bytes, "footers know");
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,10 @@ use super::error::{InObject, RepoError, Result};
 use super::vault::{PartCipher, Vault};
 
 /// Chunks on their way into one block.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BlockDraft {
+    /// It is full with so many plain bytes.
+    target: usize,
     /// The chunks' bytes, one after the other.
     pub plain: Vec<u8>,
     /// What lies there.
@@ -26,6 +28,13 @@ pub struct BlockDraft {
     bases: Vec<DraftBase>,
     /// Whether any of them is older than the version before.
     has_old_base: bool,
+}
+
+impl Default for BlockDraft {
+    /// Of blocks as long as they usually are, [`limits::BLOCK_TARGET`].
+    fn default() -> Self {
+        Self::with_target(limits::BLOCK_TARGET)
+    }
 }
 
 /// A base and its bytes.
@@ -50,12 +59,31 @@ impl CodedBlock {
 }
 
 impl BlockDraft {
+    /// An empty one that is full with so many plain bytes. The shorter blocks are, the less is decoded
+    /// for a chunk, and the worse they compress.
+    #[must_use]
+    pub const fn with_target(target: usize) -> Self {
+        Self {
+            target,
+            plain: Vec::new(),
+            chunks: Vec::new(),
+            element: None,
+            bases: Vec::new(),
+            has_old_base: false,
+        }
+    }
+
+    /// Takes what is in it and leaves an empty one of the same target.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::with_target(self.target))
+    }
+
     /// Adds a chunk.
     pub fn push(&mut self, id: ChunkId, plain: &[u8]) {
         debug_assert!(!plain.is_empty());
         if self.chunks.is_empty() {
             // All of it at once: growing step by step copies the block once more.
-            self.plain.reserve(limits::BLOCK_TARGET.max(plain.len()));
+            self.plain.reserve(self.target.max(plain.len()));
         }
         self.plain.extend_from_slice(plain);
         self.chunks.push(ChunkEntry { id, len: plain.len() as u32 });
@@ -91,7 +119,7 @@ impl BlockDraft {
     /// Whether `len` more bytes should rather start a new block.
     #[must_use]
     pub fn is_full_for(&self, len: usize) -> bool {
-        !self.chunks.is_empty() && self.plain.len() + len > limits::BLOCK_TARGET
+        !self.chunks.is_empty() && self.plain.len() + len > self.target
     }
 
     /// Whether nothing was added.

@@ -1,12 +1,17 @@
 //! What a file's content takes in the packs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::format::index::Place;
-use crate::format::{Content, File, PackId, limits};
+use crate::format::{Content, File, PackId};
 
 use super::Repository;
 use super::error::{RepoError, Result};
+use super::proved::BlockProver;
+
+/// A file in more blocks than this is asked of the footers of its packs, which say how long blocks are.
+/// Of a smaller one the blocks are decoded: its neighbours, which are asked next, have the same.
+const DECODED_MAX: usize = 16;
 
 /// A block, and the bytes of a file that are in it.
 struct Share {
@@ -18,9 +23,10 @@ impl Repository {
     /// Bytes of the packs that a file's content takes: of each block that holds chunks of it, the
     /// share that they have of the block's plain bytes. A chunk that occurs twice counts once,
     /// what other files share counts whole, content that lies in the node counts nothing. Reads
-    /// blocks only where the file has a part of them; an index look-up for each chunk.
+    /// a few blocks, or the footers of packs; an index look-up for each chunk.
     pub fn stored_len_of(&self, file: &File) -> Result<u64> {
-        let mut shares: HashMap<(PackId, u32), Share> = HashMap::new();
+        // In the order of packs, so that each footer is read once.
+        let mut shares: BTreeMap<(PackId, u32), Share> = BTreeMap::new();
         let mut seen = HashSet::new();
         let mut at = 0;
         while at < file.size && matches!(file.content, Content::Extents { .. }) {
@@ -37,13 +43,14 @@ impl Repository {
             let share = shares.entry(key).or_insert(Share { place, plain: 0 });
             share.plain += u64::from(place.chunk_len);
         }
+        let mut footers = (shares.len() > DECODED_MAX).then(|| BlockProver::new(self));
         shares.into_values().try_fold(0_u64, |sum, share| {
             let stored = u64::from(share.place.block_len);
-            let block = if share.plain >= limits::BLOCK_TARGET as u64 {
-                share.plain
-            } else {
-                self.chunks.block_len(&share.place)?.max(share.plain)
+            let block = match &mut footers {
+                Some(footers) => footers.entry(&share.place)?.plain_len.into(),
+                None => self.chunks.block_len(&share.place)?,
             };
+            let block = block.max(share.plain);
             let part = u128::from(stored) * u128::from(share.plain) / u128::from(block.max(1));
             Ok(sum.saturating_add(u64::try_from(part).unwrap_or(stored)))
         })

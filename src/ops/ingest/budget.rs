@@ -47,7 +47,8 @@ impl Load {
         self.chunk_max.max(limits::BLOCK_TARGET as u64)
     }
 
-    /// A buffer to read into, two open blocks of chunks by themselves, and one with its bases.
+    /// A buffer to read into, an open block of chunks by themselves, two shorter ones of noise and of
+    /// pages, which together are no more than one, and one with its bases.
     fn reader(self) -> u64 {
         BUFFER.max(2 * self.chunk_max) + 4 * self.block()
     }

@@ -4,17 +4,26 @@ use crossbeam_channel::Sender;
 
 use crate::codec::Element;
 use crate::codec::block::is_noise;
-use crate::format::ChunkId;
+use crate::codec::classes::DATABASE_CHUNK;
+use crate::format::{ChunkClass, ChunkId};
 use crate::repo::{BaseChunk, BlockDraft};
 
 /// Longer chunks fill most of a block themselves.
 const MIXED_MAX: usize = 128 << 10;
 
+/// Plain bytes of a block with pages of databases and disk images, which are read here and there when
+/// they are used out of a mount. Of an image of 4 GiB, 4 KiB at random and cold through a mount, turn
+/// and turn about: with blocks of 512 KiB 860 to 1,500 reads/s (median 0.6 to 1.1 ms), of 256 KiB 2,000 to 2,900 (0.33 to
+/// 0.51 ms), of 128 KiB 2,700 to 4,100 (0.25 to 0.35 ms), of 64 KiB 4,200 to 5,500 (0.18 to 0.25 ms).
+/// Beside the first, 128 KiB store 4.8 % more of it, and 64 KiB 7.5 %.
+const PAGED_TARGET: usize = 128 << 10;
+
 /// Open blocks of one reader.
-#[derive(Default)]
 pub(super) struct Drafts {
     /// Chunks that are coded by themselves.
     whole: BlockDraft,
+    /// The same of databases and disk images.
+    paged: BlockDraft,
     /// Short chunks that will not shrink. Beside text they would spoil its coding: of 500,000 small
     /// files, a fifth of them noise, 5 % less is stored.
     noise: BlockDraft,
@@ -22,18 +31,40 @@ pub(super) struct Drafts {
     told: BlockDraft,
 }
 
+impl Default for Drafts {
+    fn default() -> Self {
+        Self {
+            whole: BlockDraft::default(),
+            paged: BlockDraft::with_target(PAGED_TARGET),
+            noise: BlockDraft::default(),
+            told: BlockDraft::default(),
+        }
+    }
+}
+
+/// A chunk that is not stored yet.
+pub(super) struct NewChunk<'c> {
+    pub(super) id: ChunkId,
+    pub(super) plain: &'c [u8],
+    /// What numbers it holds, where its file says so.
+    pub(super) element: Option<Element>,
+    /// Of its file.
+    pub(super) class: ChunkClass,
+}
+
 impl Drafts {
-    /// Adds a new chunk; full blocks go to the coders.
+    /// Adds a new chunk, and what it may be told from; full blocks go to the coders.
     pub(super) fn add(
         &mut self,
-        id: ChunkId,
-        chunk: &[u8],
-        element: Option<Element>,
+        new: &NewChunk<'_>,
         base: Option<BaseChunk>,
         blocks: &Sender<BlockDraft>,
     ) {
+        let &NewChunk { id, plain: chunk, element, class } = new;
         let draft = if base.is_some() {
             &mut self.told
+        } else if class == ChunkClass::Database && chunk.len() >= DATABASE_CHUNK {
+            &mut self.paged
         } else if chunk.len() < MIXED_MAX && is_noise(chunk) {
             &mut self.noise
         } else {
@@ -51,7 +82,7 @@ impl Drafts {
 
     /// Sends what is open.
     pub(super) fn send_all(&mut self, blocks: &Sender<BlockDraft>) {
-        for draft in [&mut self.whole, &mut self.noise, &mut self.told] {
+        for draft in [&mut self.whole, &mut self.paged, &mut self.noise, &mut self.told] {
             send(draft, blocks);
         }
     }
@@ -59,7 +90,7 @@ impl Drafts {
 
 /// Sends an open block to the coders and leaves an empty one.
 fn send(draft: &mut BlockDraft, blocks: &Sender<BlockDraft>) {
-    let full = std::mem::take(draft);
+    let full = draft.take();
     if !full.is_empty() {
         // A closed queue means that the coders failed, and they have said why.
         let _ = blocks.send(full);

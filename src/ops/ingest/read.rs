@@ -21,7 +21,7 @@ use super::bases::Bases;
 use super::content::Assembly;
 use super::cut::{Cutters, WholeReader};
 use super::databases::Taken;
-use super::drafts::Drafts;
+use super::drafts::{Drafts, NewChunk};
 use super::ticket::{FileJob, Outcome, Reading, Ticket};
 use super::walk::Task;
 
@@ -347,7 +347,7 @@ impl<'s, 'r> Reader<'s, 'r> {
                 self.cutters.of_file(&mut chunks, name, assembly.stated).map_err(Stop::Source)?
             }
         };
-        let cutter = Arc::clone(&cut.cutter);
+        let (cutter, class) = (Arc::clone(&cut.cutter), cut.class);
         assembly.cut = Some(cut);
         while let Some(chunk) = chunks.next_chunk(&cutter).map_err(Stop::Source)? {
             if self.abort.is_set() {
@@ -357,7 +357,8 @@ impl<'s, 'r> Reader<'s, 'r> {
             if self.session.claim(&id)? {
                 let element = cutter.element_at(assembly.size);
                 let base = bases.find(self.session, &id, assembly.size, chunk, element);
-                self.drafts.add(id, chunk, element, base, &self.blocks);
+                let new = NewChunk { id, plain: chunk, element, class };
+                self.drafts.add(&new, base, &self.blocks);
             }
             assembly.chunk(id, chunk, &mut self.pages)?;
             self.abort.read(chunk.len() as u64);
