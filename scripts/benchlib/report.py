@@ -1,15 +1,15 @@
 """Reports of what is in a folder of results: Markdown, JSON and SVG beside the lines, and the
-section of README.md between its two markers. Whatever failed, is missing or was disturbed is named.
+sections of README.md, one a suite, between their markers. Whatever failed, is missing or was disturbed is named.
 """
-import json, os, shutil
+import json, os, shutil, sys
 
 from . import figures, plot
 from .corpora import TITLES
 from .plot import number
 from .results import load
-from .tools import HERE, PROJECT
+from .tools import PROJECT
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+MARKERS = "<!-- bench:{}:begin -->", "<!-- bench:{}:end -->"
 INGEST = (("first", "first s"), ("first_mb_s", "MB/s"), ("first_cpu", "first CPU s"), ("nochange_warm", "no change, warm s"),
           ("nochange_cold", "no change, cold s"), ("changed", "changed step s"), ("changed_cpu", "changed CPU s"),
           ("size", "repository MB"), ("growth", "growth MB"), ("rss", "peak RSS MB"))
@@ -157,21 +157,37 @@ def _section(results):
     return "\n\n".join(filter(None, parts))
 
 
-def readme(folder):
-    """Puts the results of the largest scale into README.md, and their JSON and SVG beside this file."""
+def _replaced(text, results):
+    """The text with a suite's section made anew; None where it has no place for one."""
+    begin, end = (marker.format(results.suite) for marker in MARKERS)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        return None
+    return f"{text.split(begin)[0]}{begin}\n{_section(results)}\n{end}{text.split(end)[1]}"
+
+
+def readme(folder, project=PROJECT):
+    """Puts the results of the largest scale into README.md, and their JSON and SVG beside this file. Sections
+    of suites without results stay as they are; a suite without a section is named."""
     found = load(folder)
-    scale = "full" if any(r.scale == "full" for r in found) else "small"
-    found = [r for r in found if r.scale == scale]
-    path = f"{PROJECT}/README.md"
+    scale = next((s for s in ("full", "small", "tiny") if any(r.scale == s for r in found)), None)
+    path = f"{project}/README.md"
     with open(path) as f:
         text = f.read()
-    if not found or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"bench: needs results in {folder}, and {BEGIN} and {END} once each in README.md")
+    shown = []
+    for results in (r for r in found if r.scale == scale):
+        if (replaced := _replaced(text, results)) is None:
+            marks = " and ".join(marker.format(results.suite) for marker in MARKERS)
+            print(f"bench: README.md has no section for {results.suite}: it needs {marks} once each", file=sys.stderr)
+        else:
+            text = replaced
+            shown.append(f"{results.suite}-{scale}")
+    if not shown:
+        raise SystemExit(f"bench: nothing of {folder} to be put into {path}")
     write(folder)
-    os.makedirs(f"{HERE}/results", exist_ok=True)
-    for results in found:
+    kept = f"{project}/scripts/benchlib/results"
+    os.makedirs(kept, exist_ok=True)
+    for stem in shown:
         for suffix in ("json", "svg"):
-            shutil.copy(f"{folder}/{results.suite}-{results.scale}.{suffix}", f"{HERE}/results/")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
+            shutil.copy(f"{folder}/{stem}.{suffix}", kept)
     with open(path, "w") as f:
-        f.write(f"{before}{BEGIN}\n" + "\n\n".join(map(_section, found)) + f"\n{END}{after}")
+        f.write(text)

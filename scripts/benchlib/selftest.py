@@ -6,7 +6,7 @@ made of an interrupted run's lines, and that the plot is XML.
 import hashlib, json, os, shutil, subprocess, sys, tempfile
 import xml.etree.ElementTree as xml
 
-from . import deltas, tools
+from . import deltas, report, tools
 from .results import load
 
 
@@ -72,6 +72,21 @@ def _check_lifecycle(out, text):
     _check("what age costs" in text, "the report of the lifecycle is not whole")
 
 
+def _check_readme(folder, out):
+    """A suite's section is made anew, and all else stays."""
+    kept = "<!-- bench:mount:begin -->\nof another day\n<!-- bench:mount:end -->\n"
+    os.makedirs(folder)
+    with open(f"{folder}/README.md", "w") as f:
+        f.write(f"before\n<!-- bench:ingest:begin -->\nold\n<!-- bench:ingest:end -->\n{kept}")
+    report.readme(out, folder)
+    with open(f"{folder}/README.md") as f:
+        text = f.read()
+    _check(text.startswith("before\n") and text.endswith(kept) and "\nold\n" not in text, "README.md around the section")
+    _check("| C5 tiny files: first, s |" in text, "no ingest in README.md")
+    kept_files = sorted(os.listdir(f"{folder}/scripts/benchlib/results"))
+    _check(kept_files == ["ingest-tiny.json", "ingest-tiny.svg"], f"beside README.md: {kept_files}")
+
+
 def run(entry):
     """entry: the path of scripts/bench."""
     with tempfile.TemporaryDirectory(prefix="icecore-bench.") as folder:
@@ -88,6 +103,7 @@ def run(entry):
         _check_ingest(out)
         _check_lifecycle(out, _call([*base, "lifecycle", *scope, "--corpus", "C1"], env))
         text = _call([*base, "report", out], env)
+        _check_readme(f"{folder}/project", out)
         _check("restic has no figures" in text and "peak RSS" in text, "the report is not whole")
         with open(f"{out}/ingest-tiny.json") as f:
             report = json.load(f)
