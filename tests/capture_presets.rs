@@ -6,6 +6,7 @@
 mod capture_world;
 mod common;
 
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -180,9 +181,22 @@ impl Slow {
         command
     }
 
-    fn start(&self, source: &str) -> Child {
-        let mut command = self.command(&["--limit-upload", "20"], source);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    /// Starts a capture, and returns when it is so. Nothing may be stored yet of most of what it
+    /// takes: what an earlier one stored is neither read nor written for long.
+    ///
+    /// All that is written before it begins takes a few seconds at this rate.
+    fn start(&self, source: &str, what: &str, is_so: impl Fn() -> bool) -> Child {
+        let mut command = self.command(&["--limit-upload", "1k"], source);
+        let said = self.0.path().join("said");
+        command.stdout(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
+        let child = RefCell::new(command.spawn().unwrap());
+        eventually(what, || {
+            let ended = child.borrow_mut().try_wait().unwrap();
+            let said = || std::fs::read_to_string(&said).unwrap();
+            assert!(ended.is_none(), "{what}, but the run has ended: {ended:?}: {}", said());
+            is_so()
+        });
+        child.into_inner()
     }
 
     /// A run of something else.
@@ -213,8 +227,13 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
     let data = dir.path().join("live");
     std::fs::create_dir(&data).unwrap();
     let server = redis::Server::start(&data, true);
-    let mut set = ::redis::cmd("SET");
-    set.arg("key").arg(random_bytes(1, 6 << 20)).exec(&mut server.client()).unwrap();
+    let keys = Cell::new(0);
+    let fill = || {
+        keys.set(keys.get() + 1);
+        let mut set = ::redis::cmd("SET");
+        set.arg(keys.get()).arg(random_bytes(keys.get(), 6 << 20));
+        set.exec(&mut server.client()).unwrap();
+    };
     server.ask::<String>(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "77"]);
     let setting = || {
         let pair: Vec<String> = server.ask(&["CONFIG", "GET", "auto-aof-rewrite-percentage"]);
@@ -223,8 +242,8 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
     let text = format!("[sources.cache]\nredis = {{ address = \"{}\" }}", server.socket.display());
     let slow = Slow::new(&text);
     for signals in WAYS {
-        let child = slow.start("cache");
-        eventually("the capture begins", || setting() == "0");
+        fill();
+        let child = slow.start("cache", "the capture begins", || setting() == "0");
         stop(child, signals);
         let is_killed = signals == [Signal::KILL];
         assert_eq!(setting(), if is_killed { "0" } else { "77" }, "{signals:?}");
@@ -233,8 +252,8 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
         assert_eq!((setting().as_str(), slow.notes()), ("77", 0), "{signals:?}");
     }
     // What somebody else set meanwhile stays; and the next capture of it finds the setting itself.
-    let child = slow.start("cache");
-    eventually("the capture begins", || setting() == "0");
+    fill();
+    let child = slow.start("cache", "the capture begins", || setting() == "0");
     stop(child, &[Signal::KILL]);
     server.ask::<String>(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "55"]);
     assert!(slow.command(&[], "cache").status().unwrap().success());
@@ -246,7 +265,9 @@ fn a_postgresql_server_keeps_nothing_of_a_capture_however_it_ended() {
     let dir = tempfile::tempdir().unwrap();
     postgres::folder(dir.path());
     let server = postgres::Server::new(&dir.path().join("live"));
-    server.sql("CREATE TABLE t AS SELECT gen_random_uuid()::text || gen_random_uuid() AS n FROM generate_series(1, 50000)");
+    let rows =
+        "SELECT gen_random_uuid()::text || gen_random_uuid() AS n FROM generate_series(1, 50000)";
+    server.sql(&format!("CREATE TABLE t AS {rows}"));
     let text = |method| {
         let connection = server.connection();
         format!(
@@ -259,8 +280,8 @@ fn a_postgresql_server_keeps_nothing_of_a_capture_however_it_ended() {
     for (method, shows) in [("physical", slots), ("logical", sessions)] {
         let slow = Slow::new(&text(method));
         for signals in WAYS {
-            let child = slow.start("db");
-            eventually("the capture begins", || server.sql(shows) != "0");
+            server.sql(&format!("INSERT INTO t {rows}"));
+            let child = slow.start("db", "the capture begins", || server.sql(shows) != "0");
             stop(child, signals);
             eventually("the server is as before", || {
                 server.sql(slots) == "0" && server.sql(sessions) == "0"
@@ -271,10 +292,9 @@ fn a_postgresql_server_keeps_nothing_of_a_capture_however_it_ended() {
     // A dump that waits for a lock writes nothing, so that no closed pipe ends it.
     let lock = server.hold("BEGIN; LOCK TABLE t");
     let slow = Slow::new(&text("logical"));
-    let child = slow.start("db");
     let waits = "SELECT count(*) FROM pg_stat_activity
         WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'";
-    eventually("the dump waits", || server.sql(waits) == "1");
+    let child = slow.start("db", "the dump waits", || server.sql(waits) == "1");
     assert_eq!(dumps_by(&server.sockets), 1);
     stop(child, &[Signal::KILL]);
     eventually("the dump is gone", || dumps_by(&server.sockets) == 0);
@@ -319,8 +339,9 @@ fn copies_of_databases_and_stopped_writers_do_not_outlast_the_next_run() {
     };
     let frozen = dir.path().join("frozen");
     for signals in WAYS {
-        let child = slow.start("all");
-        eventually("the copy is there", || copies() == 1 && frozen.exists());
+        db.execute("UPDATE t SET n = randomblob(1000000)", []).unwrap();
+        let is_there = || copies() == 1 && frozen.exists();
+        let child = slow.start("all", "the copy is there", is_there);
         stop(child, signals);
         let is_killed = signals == [Signal::KILL];
         assert_eq!((frozen.exists(), slow.notes() > 0), (is_killed, is_killed), "{signals:?}");
