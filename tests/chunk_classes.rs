@@ -9,14 +9,17 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use common::Sandbox;
 use common::library::{content, find, ingest_tree, options, repository, try_ingest};
 use common::torture::random_bytes as noise;
-use icecore::format::{Body, ChunkClass, Extent};
+use icecore::format::{Body, ChunkClass, Extent, Time};
 use icecore::ops::ingest::{ChunkerChoice, IngestOptions};
+use icecore::ops::prune::{self, PruneOptions};
 use icecore::progress::Silent;
-use icecore::repo::{NodeRef, Repository};
+use icecore::repo::{Marker, NodeRef, Repository};
 use serde_json::Value;
 
 const KIB: usize = 1 << 10;
@@ -141,6 +144,44 @@ fn blocks_of_databases_are_short() {
             assert_eq!(repo.read_counts().block_bytes, after.block_bytes, "footers know");
         }
     }
+}
+
+/// A prune that keeps parts of blocks makes no long blocks of them.
+#[test]
+fn blocks_of_databases_stay_short_when_a_prune_writes_them_anew() {
+    let dir = folder();
+    let rows = (0_u32..).flat_map(|n| format!("row {n}\n").into_bytes()).take(8 * MIB).collect();
+    let (path, mut heap) = (dir.path().join("16384"), heap_of(rows));
+    fs::write(&path, &heap).unwrap();
+    let repo = repository();
+    let first = ingest_tree(&repo, dir.path()).snapshot.unwrap();
+    // Of each two chunks, which are a block, one goes.
+    for (n, chunk) in heap.chunks_mut(64 * KIB).enumerate().step_by(2) {
+        chunk[8 * KIB - 4000..][..4000].copy_from_slice(&noise(n as u64, 4000));
+        chunk[40 * KIB..][8000..8100].fill(n as u8);
+    }
+    fs::write(&path, &heap).unwrap();
+    let without_deltas = IngestOptions { delta: false, ..options() };
+    try_ingest(&repo, dir.path(), &without_deltas, &Silent).unwrap();
+    let by = Marker { host: "h".into(), now: Time { secs: 1, nanos: 0 } };
+    assert!(repo.forget(first, &by).unwrap());
+    let (grace, go) = (Duration::ZERO, AtomicBool::new(false));
+    let options = PruneOptions { grace, max_unused: 0.0, ..PruneOptions::default() };
+    let mut rewritten = 0;
+    for _ in 0..2 {
+        let plan = prune::plan(&repo, &options, &go).unwrap();
+        rewritten += prune::run(&repo, plan, &options, &Silent, &go).unwrap().rewritten.chunks;
+    }
+    assert_eq!(rewritten, 64, "half of the chunks");
+    let node = find(&repo, "16384").unwrap();
+    let Body::File(file) = &node.body else { panic!("no file") };
+    for chunk in 0..128 {
+        let (before, mut row) = (repo.read_counts(), [0; 10]);
+        repo.read_at(file, chunk * 64 * KIB as u64 + 30_000, &mut row).unwrap();
+        let bytes = repo.read_counts().block_bytes - before.block_bytes;
+        assert!(bytes <= 128 * KIB as u64, "{chunk}: {bytes} bytes were decoded");
+    }
+    assert!(content(&repo, &node) == heap);
 }
 
 #[test]

@@ -5,12 +5,14 @@
 //! and compared with its id before it is written.
 
 use crate::codec::BlockEncoder;
+use crate::format::ChunkId;
 use crate::format::index::Place;
-use crate::format::{ChunkId, PackKind};
 
 use super::Repository;
+use super::chunks::BaseChunk;
 use super::error::Result;
-use super::pack::{BlockDraft, CodedBlock};
+use super::open_blocks::OpenBlocks;
+use super::pack::CodedBlock;
 use super::proved::BlockProver;
 use super::session::Session;
 
@@ -18,17 +20,17 @@ use super::session::Session;
 pub struct BlockCopier<'s, 'r> {
     repo: &'r Repository,
     session: &'s Session<'r>,
-    encoder: BlockEncoder,
     prover: BlockProver<'r>,
-    /// Chunks of blocks of which some were not wanted, by kind: without a base, and with one.
-    drafts: [[BlockDraft; 2]; 2],
+    /// Chunks of blocks of which some were not wanted.
+    anew: OpenBlocks<'s, 'r>,
 }
 
 impl<'s, 'r> BlockCopier<'s, 'r> {
     /// A copier with its own open blocks, which [`Self::finish`] writes.
     #[must_use]
     pub fn new(repo: &'r Repository, session: &'s Session<'r>, encoder: BlockEncoder) -> Self {
-        Self { repo, session, encoder, prover: BlockProver::new(repo), drafts: Default::default() }
+        let (prover, anew) = (BlockProver::new(repo), OpenBlocks::new(session, encoder));
+        Self { repo, session, prover, anew }
     }
 
     /// Copies the chunks of a block that `wanted` names; returns their ids.
@@ -54,7 +56,8 @@ impl<'s, 'r> BlockCopier<'s, 'r> {
             let bytes = plain.get(offset..offset + chunk.len as usize).unwrap_or_default();
             offset += chunk.len as usize;
             if ids.contains(&chunk.id) {
-                self.push(place.pack.kind, chunk.id, bytes, entry.bases.get(number))?;
+                let base = entry.bases.get(number).map(|id| self.base(id)).transpose()?;
+                self.anew.put(place.pack.kind, (chunk.id, bytes), base.as_ref())?;
             }
         }
         Ok(ids)
@@ -62,35 +65,10 @@ impl<'s, 'r> BlockCopier<'s, 'r> {
 
     /// Writes what is still open.
     pub fn finish(mut self) -> Result<()> {
-        for (kind, drafts) in [PackKind::Data, PackKind::Meta].into_iter().zip(&self.drafts) {
-            for draft in drafts {
-                self.session.write_block(kind, draft, &mut self.encoder)?;
-            }
-        }
-        Ok(())
+        self.anew.flush()
     }
 
-    fn push(
-        &mut self,
-        kind: PackKind,
-        id: ChunkId,
-        bytes: &[u8],
-        base: Option<&ChunkId>,
-    ) -> Result<()> {
-        let [data, meta] = &mut self.drafts;
-        let [whole, told] = if kind == PackKind::Data { data } else { meta };
-        let draft = if base.is_some() { told } else { whole };
-        if draft.is_full_for(bytes.len()) {
-            let full = std::mem::take(draft);
-            self.session.write_block(kind, &full, &mut self.encoder)?;
-        }
-        match base {
-            None => draft.push(id, bytes),
-            Some(base) => {
-                let old = self.repo.chunks.base(base, None)?;
-                draft.push_with_base((id, bytes), (*base, &old), false);
-            }
-        }
-        Ok(())
+    fn base(&self, id: &ChunkId) -> Result<BaseChunk> {
+        Ok(BaseChunk { id: *id, bytes: self.repo.chunks.base(id, None)?, old: false })
     }
 }

@@ -5,20 +5,13 @@ use crate::format::{ChunkId, PackKind};
 
 use super::directory::PutPage;
 use super::error::Result;
-use super::pack::BlockDraft;
+use super::open_blocks::OpenBlocks;
 use super::session::Session;
-
-/// Plain bytes of a block of pages that are told from older ones. Who reads one of them reads the
-/// bases of all, which may lie far apart: so fewer than in an ordinary block.
-const TOLD_BLOCK: usize = 128 << 10;
 
 /// Puts pages into blocks of meta packs; one per thread.
 pub struct PageWriter<'s, 'r> {
     session: &'s Session<'r>,
-    encoder: BlockEncoder,
-    whole: BlockDraft,
-    /// Pages that are told from older ones.
-    told: BlockDraft,
+    blocks: OpenBlocks<'s, 'r>,
     delta: bool,
 }
 
@@ -27,17 +20,12 @@ impl<'s, 'r> PageWriter<'s, 'r> {
     /// replaces.
     #[must_use]
     pub fn new(session: &'s Session<'r>, encoder: BlockEncoder, delta: bool) -> Self {
-        let (whole, told) = (BlockDraft::default(), BlockDraft::default());
-        Self { session, encoder, whole, told, delta }
+        Self { session, blocks: OpenBlocks::new(session, encoder), delta }
     }
 
     /// Writes the open blocks.
     pub fn flush(&mut self) -> Result<()> {
-        for draft in [&mut self.whole, &mut self.told] {
-            let full = std::mem::take(draft);
-            self.session.write_block(PackKind::Meta, &full, &mut self.encoder)?;
-        }
-        Ok(())
+        self.blocks.flush()
     }
 }
 
@@ -49,26 +37,7 @@ impl PutPage for PageWriter<'_, '_> {
         }
         let like = like.filter(|_| self.delta);
         let base = like.and_then(|like| self.session.base_for(&id, bytes, None, like));
-        let (draft, is_full) = match base {
-            Some(_) => {
-                let is_full = !self.told.is_empty() && self.told.plain.len() >= TOLD_BLOCK;
-                (&mut self.told, is_full)
-            }
-            None => {
-                let is_full = self.whole.is_full_for(bytes.len());
-                (&mut self.whole, is_full)
-            }
-        };
-        if is_full {
-            let full = std::mem::take(draft);
-            self.session.write_block(PackKind::Meta, &full, &mut self.encoder)?;
-        }
-        match base {
-            Some(base) => {
-                draft.push_with_base((id, bytes), (base.id, &base.bytes), base.old);
-            }
-            None => draft.push(id, bytes),
-        }
+        self.blocks.put(PackKind::Meta, (id, bytes), base.as_ref())?;
         Ok(id)
     }
 

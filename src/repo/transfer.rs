@@ -17,8 +17,10 @@ use crate::format::pack::BlockEntry;
 use crate::format::{ChunkEntry, ChunkId, PackKind};
 
 use super::Repository;
+use super::chunks::BaseChunk;
 use super::error::{RepoError, Result};
-use super::pack::{BlockDraft, CodedBlock};
+use super::open_blocks::OpenBlocks;
+use super::pack::CodedBlock;
 use super::proved::BlockProver;
 use super::session::Session;
 
@@ -56,9 +58,8 @@ pub struct ChunkTransfer<'s, 't, 'f> {
     session: &'s Session<'t>,
     same_ids: bool,
     prover: BlockProver<'f>,
-    encoder: BlockEncoder,
-    whole: BlockDraft,
-    told: BlockDraft,
+    /// Chunks of blocks that are not taken as they are.
+    anew: OpenBlocks<'s, 't>,
 }
 
 impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
@@ -70,9 +71,8 @@ impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
         session: &'s Session<'t>,
         encoder: BlockEncoder,
     ) -> Self {
-        let (whole, told) = (BlockDraft::default(), BlockDraft::default());
         let (same_ids, prover) = (from.shares_ids_with(to), BlockProver::new(from));
-        Self { from, session, same_ids, prover, encoder, whole, told }
+        Self { from, session, same_ids, prover, anew: OpenBlocks::new(session, encoder) }
     }
 
     /// Takes the wanted chunks of the block that lies there. Where that block cannot be had, or none
@@ -123,15 +123,12 @@ impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
         }
         // Where it is there as a difference it is written all the same.
         self.session.claim(&id)?;
-        self.push(id, &bytes, None)
+        self.anew.put(PackKind::Data, (id, &bytes), None)
     }
 
     /// Writes what is still open.
     pub fn finish(mut self) -> Result<()> {
-        for draft in [&self.whole, &self.told] {
-            self.session.write_block(PackKind::Data, draft, &mut self.encoder)?;
-        }
-        Ok(())
+        self.anew.flush()
     }
 
     /// The id there of a chunk with these bytes.
@@ -145,7 +142,7 @@ impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
             let bytes = self.from.chunk(chunk)?;
             let id = self.id(chunk, &bytes);
             if self.session.claim(&id)? {
-                self.push(id, &bytes, None)?;
+                self.anew.put(PackKind::Data, (id, &bytes), None)?;
             }
             ids.push((*chunk, id));
         }
@@ -217,29 +214,14 @@ impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
             let Some(it) = found.next_if(|it| it.number == number) else { continue };
             let base = entry.bases.get(number).zip(bases.get(number));
             let base = base.filter(|(_, there)| self.session.has_whole_chunk(there));
-            self.push(it.id, bytes, base)?;
-        }
-        Ok(())
-    }
-
-    /// Adds a chunk to the block that is open for its like. A base goes by its ids here and there.
-    fn push(
-        &mut self,
-        id: ChunkId,
-        bytes: &[u8],
-        base: Option<(&ChunkId, &ChunkId)>,
-    ) -> Result<()> {
-        let draft = if base.is_some() { &mut self.told } else { &mut self.whole };
-        if draft.is_full_for(bytes.len()) {
-            let full = std::mem::take(draft);
-            self.session.write_block(PackKind::Data, &full, &mut self.encoder)?;
-        }
-        match base {
-            None => draft.push(id, bytes),
-            Some((here, there)) => {
-                let old = self.from.chunks.base(here, None)?;
-                draft.push_with_base((id, bytes), (*there, &old), false);
-            }
+            let base = match base {
+                Some((here, there)) => {
+                    let bytes = self.from.chunks.base(here, None)?;
+                    Some(BaseChunk { id: *there, bytes, old: false })
+                }
+                None => None,
+            };
+            self.anew.put(PackKind::Data, (it.id, bytes), base.as_ref())?;
         }
         Ok(())
     }

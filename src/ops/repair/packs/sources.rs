@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::codec::{BlockEncoder, Compression};
 use crate::format::index::Place;
 use crate::format::{ChunkId, ObjectKey, PackId, PackKind};
-use crate::repo::{BlockDraft, Chunk, RepoError, Repository, Session};
+use crate::repo::{Chunk, OpenBlocks, RepoError, Repository, Session};
 
 /// Where chunks are read from, and which packs are to go.
 pub(super) struct Sources<'a> {
@@ -55,15 +55,15 @@ impl Sources<'_> {
 /// Chunks on their way into packs of a session: pages into packs of pages, content into others.
 pub(super) struct Rewriter<'s, 'r> {
     session: &'s Session<'r>,
-    encoder: BlockEncoder,
-    drafts: [BlockDraft; 2],
+    blocks: OpenBlocks<'s, 'r>,
     written: HashSet<ChunkId>,
 }
 
 impl<'s, 'r> Rewriter<'s, 'r> {
     pub(super) fn new(session: &'s Session<'r>) -> Result<Self, RepoError> {
         let encoder = BlockEncoder::new(Compression::default())?;
-        Ok(Self { session, encoder, drafts: Default::default(), written: HashSet::new() })
+        let blocks = OpenBlocks::new(session, encoder);
+        Ok(Self { session, blocks, written: HashSet::new() })
     }
 
     /// Whether a chunk was taken by [`Self::put`].
@@ -78,20 +78,12 @@ impl<'s, 'r> Rewriter<'s, 'r> {
         bytes: &[u8],
     ) -> Result<(), RepoError> {
         self.written.insert(id);
-        let [data, meta] = &mut self.drafts;
-        let draft = if kind == PackKind::Data { data } else { meta };
-        if draft.is_full_for(bytes.len()) {
-            self.session.write_block(kind, &std::mem::take(draft), &mut self.encoder)?;
-        }
-        draft.push(id, bytes);
-        Ok(())
+        self.blocks.put(kind, (id, bytes), None)
     }
 
     /// Durable, and in the index, on return; says how many chunks that were.
     pub(super) fn finish(mut self) -> Result<u64, RepoError> {
-        let [data, meta] = &self.drafts;
-        self.session.write_block(PackKind::Data, data, &mut self.encoder)?;
-        self.session.write_block(PackKind::Meta, meta, &mut self.encoder)?;
+        self.blocks.flush()?;
         self.session.flush()?;
         Ok(self.written.len() as u64)
     }
