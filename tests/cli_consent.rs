@@ -59,18 +59,8 @@ impl World {
         said.out
     }
 
-    /// On a terminal of its own, where somebody types `keys`.
     fn at_a_terminal(&self, arguments: &[&str], keys: &str) -> (Option<i32>, String) {
-        let icecore = self.sandbox.icecore_std();
-        let command = format!("{} {}", icecore.get_program().display(), arguments.join(" "));
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
-        script.env_clear().current_dir(self.sandbox.path());
-        script.envs(icecore.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        script.env("ICECORE_REPOSITORY", "repository");
-        let output = assert_cmd::Command::from_std(script).write_stdin(keys).output();
-        let output = output.expect("script runs (bsdutils)");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).replace('\r', ""))
+        self.sandbox.at_a_terminal(&[&["-r", "repository"], arguments].concat(), keys)
     }
 
     fn folder(&self, name: &str) -> PathBuf {

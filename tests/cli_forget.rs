@@ -156,28 +156,19 @@ fn nothing_is_forgotten_unasked() {
     assert!(world.stdout(&["forget", "--keep-last", "9"]).ends_with("forgot 0 snapshots\n"));
 }
 
-/// Runs `icecore` on a terminal of its own, where somebody types `keys`.
-fn at_a_terminal(world: &World, arguments: &str, keys: &str) -> (Option<i32>, String) {
-    let command = format!("{} -r repository {arguments}", env!("CARGO_BIN_EXE_icecore"));
-    let mut script = assert_cmd::Command::new("script");
-    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).write_stdin(keys);
-    script.env("HOME", world.sandbox.path().join("home")).current_dir(world.sandbox.path());
-    let output = script.output().expect("script runs (bsdutils)");
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).replace('\r', ""))
-}
-
 #[test]
 fn a_person_at_a_terminal_is_shown_the_plan_and_asked() {
     let world = World::of(&FIVE[..2]);
+    let forget = ["-r", "repository", "forget", "--keep-last", "1"];
     for keys in ["n\n", "\n"] {
-        let (code, said) = at_a_terminal(&world, "forget --keep-last 1", keys);
+        let (code, said) = world.sandbox.at_a_terminal(&forget, keys);
         assert_eq!(code, Some(1), "{said}");
         let plan = said.find("keep 1 snapshot, forget 1\n");
         let question = said.find("Forget 1 snapshot? [y/N] icecore: nothing was changed\n");
         assert!(plan.is_some() && plan < question, "{said}");
         assert_eq!(world.times(&[]), FIVE[..2]);
     }
-    let (code, said) = at_a_terminal(&world, "forget --keep-last 1", "yes\n");
+    let (code, said) = world.sandbox.at_a_terminal(&forget, "yes\n");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.ends_with("[y/N] forgot 1 snapshot\n"), "{said}");
     assert_eq!(world.times(&[]), FIVE[1..2]);

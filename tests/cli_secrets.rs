@@ -82,31 +82,22 @@ fn wrong_and_missing_keys_are_exit_12() {
     assert!(!sandbox.path().join("other").exists());
 }
 
-/// Runs `icecore` on a terminal of its own, where somebody types `keys`.
-fn at_a_terminal(sandbox: &Sandbox, arguments: &str, keys: &str) -> (Option<i32>, String) {
-    let command = format!("{} -r repository {arguments}", env!("CARGO_BIN_EXE_icecore"));
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).write_stdin(keys);
-    script.env_remove("ICECORE_PASSPHRASE").env("HOME", sandbox.path());
-    let output = script.current_dir(sandbox.path()).output().expect("script runs (bsdutils)");
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).replace('\r', ""))
-}
-
 #[test]
 fn passphrase_is_asked_for_twice_and_then_once() {
-    let sandbox = Sandbox::new();
-    let (code, text) = at_a_terminal(&sandbox, "init", "one\ntwo\n");
+    let sandbox = Sandbox::plain();
+    let on = |command, keys| sandbox.at_a_terminal(&["-r", "repository", command], keys);
+    let (code, text) = on("init", "one\ntwo\n");
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("icecore: the passphrases are not the same\n"), "{text}");
     assert!(!sandbox.path().join("repository").exists());
-    let (code, text) = at_a_terminal(&sandbox, "init", "one\none\n");
+    let (code, text) = on("init", "one\none\n");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("passphrase of the new repository: "), "{text}");
-    let (code, text) = at_a_terminal(&sandbox, "snapshots", "one\n");
+    let (code, text) = on("snapshots", "one\n");
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("no snapshots"), "{text}");
-    assert_eq!(at_a_terminal(&sandbox, "snapshots", "two\n").0, Some(12));
-    assert_eq!(at_a_terminal(&sandbox, "snapshots", "\n").0, Some(1), "an empty one is refused");
+    assert_eq!(on("snapshots", "two\n").0, Some(12));
+    assert_eq!(on("snapshots", "\n").0, Some(1), "an empty one is refused");
 }
 
 #[test]

@@ -93,6 +93,23 @@ impl Sandbox {
         command
     }
 
+    /// Runs `icecore` on a terminal of its own, which shows nothing of what somebody types; returns
+    /// its exit code and all that it said.
+    ///
+    /// # Panics
+    /// Where there is no `script`.
+    pub fn at_a_terminal(&self, arguments: &[&str], keys: &str) -> (Option<i32>, String) {
+        let icecore = self.icecore_std();
+        let command = format!("{} {}", icecore.get_program().display(), arguments.join(" "));
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--echo", "never", "--command", &command, "/dev/null"]);
+        script.env_clear().current_dir(self.path());
+        script.envs(icecore.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = assert_cmd::Command::from_std(script).write_stdin(keys).output();
+        let output = output.expect("script runs (bsdutils)");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).replace('\r', ""))
+    }
+
     /// Mounts a repository on a new folder of the sandbox: `icecore -r REPOSITORY mount FOLDER`.
     /// The mount is ready on return.
     ///

@@ -291,6 +291,12 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errn
     Ok(())
 }
 
+/// Whether this is the file with a preallocated range that was never written. Of that the kernel shows
+/// as data what happens to be in the page cache, and as a hole what is not.
+pub fn is_partly_unwritten(path: &[u8]) -> bool {
+    path.ends_with(b"sparse/preallocated")
+}
+
 /// Gives an entry a time that follows from its name, so that two builds are alike.
 fn settle(dir: &Directory, name: &[u8]) -> Result<(), Errno> {
     let hash = blake3::hash(&[dir.path.as_bytes(), b"/", name].concat());
