@@ -98,6 +98,20 @@ impl Program {
         piped: bool,
         interrupted: &'a AtomicBool,
     ) -> Result<Running<'a>, String> {
+        self.start_told(piped, interrupted, |_| Ok(()))
+    }
+
+    /// The same; before it does anything, `told` has had its processes, for who must end them where
+    /// this process cannot.
+    ///
+    /// # Errors
+    /// Also of `told`: then it does nothing.
+    pub fn start_told<'a>(
+        &self,
+        piped: bool,
+        interrupted: &'a AtomicBool,
+        told: impl FnOnce(Option<Group>) -> Result<(), String>,
+    ) -> Result<Running<'a>, String> {
         let Some((first, arguments)) = self.argv.split_first() else {
             return Err("there is nothing to run".to_owned());
         };
@@ -109,7 +123,8 @@ impl Program {
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid).current_dir("/");
         }
-        let spawned = orphan::spawn(command);
+        let told = |leader| told(Group::of(leader)).map_err(io::Error::other);
+        let spawned = orphan::spawn(command, told);
         let mut child = spawned.map_err(|err| format!("cannot run {shown}: {err}"))?;
         let tail = Arc::new(Tail::default());
         match child.stderr.take() {
@@ -136,12 +151,6 @@ impl Program {
 }
 
 impl<'a> Running<'a> {
-    /// Its processes, for who must end them where this process cannot.
-    #[must_use]
-    pub fn group(&self) -> Option<Group> {
-        Group::of(&self.child)
-    }
-
     /// Its output, once.
     pub fn output(&mut self) -> Option<Pipe<'a>> {
         let Self { until, interrupted, .. } = *self;
@@ -272,6 +281,23 @@ mod tests {
                 .run(&never);
         let err = long.unwrap_err();
         assert!(err.ends_with("xxx; end") && err.len() < 2 * TAIL_MAX, "{}", err.len());
+    }
+
+    #[test]
+    fn it_does_nothing_where_it_could_not_be_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = shell(&format!("touch {}", folder.path().join("done").display()));
+        let never = AtomicBool::new(false);
+        let noted = program.start_told(false, &never, |group| {
+            assert!(group.is_some());
+            Err("no room".into())
+        });
+        let err = noted.unwrap_err();
+        assert!(err.starts_with("cannot run") && err.ends_with("no room"), "{err}");
+        let made = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(made(), 0);
+        program.run(&never).unwrap();
+        assert_eq!(made(), 1);
     }
 
     #[test]

@@ -14,8 +14,8 @@
 //! Notes live as long as the machine runs, like what they tell of.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,7 +146,7 @@ impl Claim {
                 Some(mut file) => {
                     if let Some(note) = read(&mut file) {
                         settle(note, &mut file, &path, interrupted)?;
-                        rewrite(&mut file, b"").map_err(|err| unwritten(&path, &err))?;
+                        rewrite(&file, b"").map_err(|err| unwritten(&path, &err))?;
                     }
                     return Ok(Self { file, path });
                 }
@@ -163,9 +163,9 @@ impl Claim {
     ///
     /// # Errors
     /// Where that cannot be written: it must not be done then.
-    pub fn note(mut self, owner: Owner, undo: Undo) -> Result<Switched, String> {
+    pub fn note(self, owner: Owner, undo: Undo) -> Result<Switched, String> {
         let note = Note { owner: Some(owner), failed: false, undo };
-        write(&mut self.file, &note).map_err(|err| unwritten(&self.path, &err))?;
+        write(&self.file, &note).map_err(|err| unwritten(&self.path, &err))?;
         lock(&OWN).push(Own { path: self.path.clone(), note, is_begun: false });
         Ok(Switched { path: self.path, file: self.file })
     }
@@ -197,7 +197,7 @@ impl Switched {
         let Some(own) = all.iter_mut().find(|own| own.path == self.path) else { return Ok(()) };
         let Undo::Program { after, .. } = &mut own.note.undo else { return Ok(()) };
         *after = group;
-        write(&mut self.file, &own.note).map_err(|err| unwritten(&self.path, &err))
+        write(&self.file, &own.note).map_err(|err| unwritten(&self.path, &err))
     }
 }
 
@@ -296,7 +296,7 @@ fn undo(path: &Path, how: impl FnOnce(&Undo) -> Result<(), String>) -> Result<()
         Err(what) => {
             note.failed = true;
             let file = OpenOptions::new().write(true).open(path);
-            if let Err(err) = file.and_then(|mut file| write(&mut file, &note)) {
+            if let Err(err) = file.and_then(|file| write(&file, &note)) {
                 tracing::warn!("{}", unwritten(path, &err));
             }
             lock(&TRIED).push(Tried { path: path.to_owned(), note, what: what.clone() });
@@ -341,7 +341,7 @@ fn read(file: &mut File) -> Option<Note> {
     serde_json::from_slice(&text).ok()
 }
 
-fn write(file: &mut File, note: &Note) -> io::Result<()> {
+fn write(file: &File, note: &Note) -> io::Result<()> {
     rewrite(file, &serde_json::to_vec(note)?)
 }
 
@@ -349,10 +349,16 @@ fn unwritten(path: &Path, err: &io::Error) -> String {
     format!("cannot write {}: {err}", path.display())
 }
 
-fn rewrite(file: &mut File, text: &[u8]) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(text)
+/// At once, so that whenever this process is killed either text stands there: a shorter one is
+/// followed by spaces.
+fn rewrite(file: &File, text: &[u8]) -> io::Result<()> {
+    if text.is_empty() {
+        return file.set_len(0);
+    }
+    let mut text = text.to_vec();
+    let before = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    text.resize(before.min(NOTE_MAX as usize).max(text.len()), b' ');
+    file.write_all_at(&text, 0)
 }
 
 /// The locked file of this path, if nobody else holds it.

@@ -2,7 +2,6 @@
 //! it started is in unless it went away on purpose.
 
 use std::fs;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -33,8 +32,8 @@ struct Stat {
 }
 
 impl Group {
-    pub(super) fn of(child: &Child) -> Option<Self> {
-        let leader = i32::try_from(child.id()).ok()?;
+    /// The group that this process has begun.
+    pub(super) fn of(leader: i32) -> Option<Self> {
         let started = stat(leader)?.started;
         Some(Self { boot: boot()?, leader, started })
     }
@@ -123,8 +122,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mark = folder.path().join("there");
         let line = format!("(sleep 300; true) & touch {}; sleep 300", mark.display());
-        let running = Program::new(["/bin/sh", "-c", &line]).start(false, &never).unwrap();
-        let group = running.group().unwrap();
+        let mut group = None;
+        let running = Program::new(["/bin/sh", "-c", &line])
+            .start_told(false, &never, |of| {
+                group = of;
+                assert!(!mark.exists(), "nothing is done before");
+                Ok(())
+            })
+            .unwrap();
+        let group = group.unwrap();
         let until = Instant::now() + Duration::from_secs(60);
         while !mark.exists() && Instant::now() < until {
             std::thread::sleep(LOOK);

@@ -51,6 +51,19 @@ fn what_is_switched_off_is_undone_once_and_its_note_goes() {
     assert_eq!(place.said(), "thawed\nthawed\n");
 }
 
+/// Who is killed between two system calls leaves a note that can be read.
+#[test]
+fn a_note_is_whole_at_any_time_and_also_where_it_becomes_shorter() {
+    let place = Place::new();
+    let path = place.0.path().join("a.json");
+    let mut file = held(&path, true).unwrap().unwrap();
+    for line in ["true", &"echo long; ".repeat(1000), "true"] {
+        write(&file, &Note { owner: None, failed: false, undo: program(line) }).unwrap();
+        assert_eq!(read(&mut file).unwrap().undo, program(line));
+    }
+    assert!(file.metadata().unwrap().len() > 10_000, "it was never cut");
+}
+
 #[test]
 fn a_note_that_nobody_holds_is_undone_by_the_next_one_and_stays_while_that_fails() {
     let place = Place::new();

@@ -141,8 +141,7 @@ fn followed(
     interrupted: &AtomicBool,
 ) -> Result<(), String> {
     let Some(noted) = noted else { return program.run(interrupted) };
-    let running = program.start(false, interrupted)?;
-    noted.follows(running.group())?;
+    let running = program.start_told(false, interrupted, |group| noted.follows(group))?;
     match running.wait() {
         Ended::Well => noted.follows(None),
         Ended::Badly(what) => Err(what),
