@@ -30,6 +30,7 @@ use crate::fuse::{self, MountOptions, Mounted};
 use crate::repo::{OpenOptions, Secret};
 use crate::report::{json as as_json, text};
 
+use super::arenas;
 use super::context::Context;
 use super::exit::Exit;
 use super::manager::{self, Manager};
@@ -228,6 +229,7 @@ impl Mount {
 
     /// A signal ends the program until it mounts; from then on signals are in the list.
     fn mount(&self, cx: &Context, secret: Option<&Secret>) -> anyhow::Result<(Mounted, Signals)> {
+        arenas::keep_large_pieces_apart();
         let ending = EndsAtOnce::begin(cx.global.json)?;
         let cache = self.cache.unwrap_or_else(memory::cache_default);
         let block_cache_bytes = usize::try_from(cache).unwrap_or(usize::MAX);
