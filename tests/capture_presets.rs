@@ -6,7 +6,7 @@
 mod capture_world;
 mod common;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -181,10 +181,9 @@ impl Slow {
         command
     }
 
-    /// Starts a capture, and returns when it is so. Nothing may be stored yet of most of what it
-    /// takes: what an earlier one stored is neither read nor written for long.
-    ///
-    /// All that is written before it begins takes a few seconds at this rate.
+    /// Starts a capture, and returns when it is so. It goes on for hours where what it takes is more
+    /// than packs in memory hold, and not stored yet: see [`ballast`]. All that is written before it
+    /// begins takes a few seconds at this rate.
     fn start(&self, source: &str, what: &str, is_so: impl Fn() -> bool) -> Child {
         let mut command = self.command(&["--limit-upload", "1k"], source);
         let said = self.0.path().join("said");
@@ -210,6 +209,14 @@ impl Slow {
     }
 }
 
+/// A file of noise, other noise for each seed. Packs hold 160 MiB in memory until they are stored, and
+/// queues some more.
+fn ballast(path: &Path, seed: u64) {
+    std::fs::write(path, random_bytes(seed, BALLAST)).unwrap();
+}
+
+const BALLAST: usize = 256 << 20;
+
 /// What a user or a service manager does; none of it asks first.
 fn stop(mut child: Child, signals: &[Signal]) {
     for signal in signals {
@@ -227,13 +234,6 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
     let data = dir.path().join("live");
     std::fs::create_dir(&data).unwrap();
     let server = redis::Server::start(&data, true);
-    let keys = Cell::new(0);
-    let fill = || {
-        keys.set(keys.get() + 1);
-        let mut set = ::redis::cmd("SET");
-        set.arg(keys.get()).arg(random_bytes(keys.get(), 6 << 20));
-        set.exec(&mut server.client()).unwrap();
-    };
     server.ask::<String>(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "77"]);
     let setting = || {
         let pair: Vec<String> = server.ask(&["CONFIG", "GET", "auto-aof-rewrite-percentage"]);
@@ -241,8 +241,10 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
     };
     let text = format!("[sources.cache]\nredis = {{ address = \"{}\" }}", server.socket.display());
     let slow = Slow::new(&text);
-    for signals in WAYS {
-        fill();
+    // As if the server's log were that long.
+    let log = data.join("appendonlydir/ballast");
+    for (seed, signals) in (0..).zip(WAYS) {
+        ballast(&log, seed);
         let child = slow.start("cache", "the capture begins", || setting() == "0");
         stop(child, signals);
         let is_killed = signals == [Signal::KILL];
@@ -252,7 +254,7 @@ fn a_redis_server_rewrites_its_log_again_however_its_capture_ended() {
         assert_eq!((setting().as_str(), slow.notes()), ("77", 0), "{signals:?}");
     }
     // What somebody else set meanwhile stays; and the next capture of it finds the setting itself.
-    fill();
+    ballast(&log, 9);
     let child = slow.start("cache", "the capture begins", || setting() == "0");
     stop(child, &[Signal::KILL]);
     server.ask::<String>(&["CONFIG", "SET", "auto-aof-rewrite-percentage", "55"]);
@@ -265,9 +267,15 @@ fn a_postgresql_server_keeps_nothing_of_a_capture_however_it_ended() {
     let dir = tempfile::tempdir().unwrap();
     postgres::folder(dir.path());
     let server = postgres::Server::new(&dir.path().join("live"));
-    let rows =
-        "SELECT gen_random_uuid()::text || gen_random_uuid() AS n FROM generate_series(1, 50000)";
-    server.sql(&format!("CREATE TABLE t AS {rows}"));
+    server.sql("CREATE TABLE t AS SELECT generate_series(1, 50000) AS n");
+    // In the server's folder, and in a table, so that both ways to capture it take long.
+    server.sql("CREATE UNLOGGED TABLE b (n bytea)");
+    let (file, mut seed) = (server.data.join("ballast"), 0);
+    let insert = format!(
+        "INSERT INTO b SELECT pg_read_binary_file('{}', n * {1}, {1}) FROM generate_series(0, 15) AS n",
+        file.display(),
+        BALLAST / 16
+    );
     let text = |method| {
         let connection = server.connection();
         format!(
@@ -280,7 +288,10 @@ fn a_postgresql_server_keeps_nothing_of_a_capture_however_it_ended() {
     for (method, shows) in [("physical", slots), ("logical", sessions)] {
         let slow = Slow::new(&text(method));
         for signals in WAYS {
-            server.sql(&format!("INSERT INTO t {rows}"));
+            seed += 1;
+            ballast(&file, seed);
+            server.sql("TRUNCATE b");
+            server.sql(&insert);
             let child = slow.start("db", "the capture begins", || server.sql(shows) != "0");
             stop(child, signals);
             eventually("the server is as before", || {
@@ -317,7 +328,7 @@ fn copies_of_databases_and_stopped_writers_do_not_outlast_the_next_run() {
     let db = rusqlite::Connection::open(dir.path().join("a.db")).unwrap();
     // So large that its copy is seen before it was read.
     db.execute_batch(
-        "CREATE TABLE t AS WITH RECURSIVE each(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM each LIMIT 100)
+        "CREATE TABLE t AS WITH RECURSIVE each(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM each LIMIT 256)
          SELECT randomblob(1000000) AS n FROM each",
     )
     .unwrap();

@@ -16,7 +16,7 @@ use common::torture::random_bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A slow machine needs a few seconds; a command that does not heed signals needs minutes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn prepared() -> Sandbox {
     let sandbox = Sandbox::plain();

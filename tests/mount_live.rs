@@ -22,7 +22,7 @@ use mount_tree::Item;
 use mount_world::{NOON, World};
 
 /// Two seconds are promised; a machine under load gets more before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn names(path: impl AsRef<Path>) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());

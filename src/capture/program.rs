@@ -102,7 +102,7 @@ impl Program {
     }
 
     /// The same; before it does anything, `told` has had its processes, for who must end them where
-    /// this process cannot.
+    /// this process cannot. Meanwhile no other program is started, so `told` must not start one.
     ///
     /// # Errors
     /// Also of `told`: then it does nothing.

@@ -188,13 +188,18 @@ impl Switched {
         undo(&self.path, |undo| undo.end_first().and_then(|()| how()))
     }
 
-    /// Notes the program that now runs, whose end it must wait for; `None` once that has ended.
+    /// Notes the program that is about to run, whose end it must wait for; `None` once that has
+    /// ended.
     ///
     /// # Errors
-    /// Where that cannot be written.
+    /// Where that cannot be written, or this is being undone already: the program would come after
+    /// what must follow it.
     pub fn follows(&mut self, group: Option<Group>) -> Result<(), String> {
         let mut all = lock(&OWN);
-        let Some(own) = all.iter_mut().find(|own| own.path == self.path) else { return Ok(()) };
+        let own = all.iter_mut().find(|own| own.path == self.path);
+        let Some(own) = own.filter(|own| group.is_none() || !own.is_begun) else {
+            return if group.is_none() { Ok(()) } else { Err("interrupted".to_owned()) };
+        };
         let Undo::Program { after, .. } = &mut own.note.undo else { return Ok(()) };
         *after = group;
         write(&self.file, &own.note).map_err(|err| unwritten(&self.path, &err))
@@ -349,8 +354,8 @@ fn unwritten(path: &Path, err: &io::Error) -> String {
     format!("cannot write {}: {err}", path.display())
 }
 
-/// At once, so that whenever this process is killed either text stands there: a shorter one is
-/// followed by spaces.
+/// At once, so that whenever this process is killed either text stands there (of a page, which notes
+/// hardly ever exceed, the kernel writes all or nothing): a shorter one is followed by spaces.
 fn rewrite(file: &File, text: &[u8]) -> io::Result<()> {
     if text.is_empty() {
         return file.set_len(0);

@@ -9,7 +9,7 @@ pub(crate) fn share() {
     set(libc::M_ARENA_MAX, 2);
 }
 
-/// From now on what is larger than any block lies outside of the heaps. glibc's own limits grow with
+/// From now on what is larger than most blocks lies outside of the heaps. glibc's own limits grow with
 /// the first large piece that is freed; then the buffers for requests, of 16 MiB each and hardly used,
 /// come to lie in heaps and are cleared. A mount holds 33 MB less so and reads as fast. With a limit of
 /// 128 KiB it would hold 90 MB less, and take 40 % more of a processor to read a large file: the system

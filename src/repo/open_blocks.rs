@@ -50,7 +50,8 @@ impl<'s, 'r> OpenBlocks<'s, 'r> {
         base: Option<&BaseChunk>,
     ) -> Result<()> {
         let drafts = if kind == PackKind::Data { &mut self.data } else { &mut self.meta };
-        // Of what is stored the class is not known any more, but hardly anything else is cut so.
+        // Of what is stored the class is not known any more. Most of what has this length is of
+        // databases; a tensor or a file that happens to have it loses a few per cent.
         let is_paged = kind == PackKind::Data && bytes.len() == DATABASE_CHUNK;
         let draft = match base {
             Some(_) => &mut drafts.told,

@@ -7,6 +7,7 @@
 //! and where this process is killed meanwhile it never begins.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -21,9 +22,18 @@ use crate::sync::lock;
 /// Something to start, and where its child is awaited.
 type Order = (Command, SyncSender<io::Result<Child>>);
 
-/// What a process that waits is told.
+/// What a process that waits is told; where it is told nothing it never begins.
 const GO: u8 = 1;
-const STOP: u8 = 0;
+
+/// The way to a process that waits. The process has it as well, so only this ends its waiting.
+struct Gate(UnixStream);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // It is gone already where that fails.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
 
 /// Starts it once `told` has had the number of its process. What it starts itself is not tied, nor is
 /// it where it changes who it is.
@@ -35,7 +45,8 @@ pub(super) fn spawn(
     told: impl FnOnce(i32) -> io::Result<()>,
 ) -> io::Result<Child> {
     let parent = getpid();
-    let (mut ours, theirs) = UnixStream::pair()?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut ours = Gate(ours);
     // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
     #[expect(unsafe_code)]
     unsafe {
@@ -46,12 +57,15 @@ pub(super) fn spawn(
     starter()?.send((command, answer)).map_err(|_| gone())?;
     let mut number = [0; 4];
     // Where there is no process, nobody says which; the answer tells why.
-    let told = match ours.read_exact(&mut number) {
+    let told = match ours.0.read_exact(&mut number) {
         Ok(()) => told(i32::from_le_bytes(number)),
         Err(_) => Ok(()),
     };
-    // It may have ended already.
-    let _ = ours.write_all(&[if told.is_ok() { GO } else { STOP }]);
+    if told.is_ok() {
+        // It may have ended already.
+        let _ = ours.0.write_all(&[GO]);
+    }
+    drop(ours);
     let child = child.recv().map_err(|_| gone())?;
     told.and(child)
 }
@@ -69,7 +83,7 @@ fn tie(parent: Pid) -> io::Result<()> {
 fn wait(parent: &UnixStream) -> io::Result<()> {
     let number = getpid().as_raw_pid().to_le_bytes();
     retry_on_intr(|| rustix::io::write(parent, &number))?;
-    let mut word = [STOP];
+    let mut word = [0];
     retry_on_intr(|| rustix::io::read(parent, &mut word))?;
     if word == [GO] { Ok(()) } else { Err(rustix::io::Errno::CANCELED.into()) }
 }
