@@ -8,10 +8,10 @@ mod common;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use capture_world::presets::{Store, python};
-use capture_world::{capture, eventually, fact, latest, postgres, redis, restore, strategy};
+use capture_world::{Ends, capture, eventually, fact, latest, postgres, redis, restore, strategy};
 use common::Sandbox;
 use common::library::repository;
 use common::torture::random_bytes;
@@ -185,13 +185,13 @@ impl Slow {
     /// Starts a capture, and returns when it is so. It goes on for hours where what it takes is more
     /// than packs in memory hold, and not stored yet: see [`ballast`]. All that is written before it
     /// begins takes a few seconds at this rate.
-    fn start(&self, source: &str, what: &str, is_so: impl Fn() -> bool) -> Child {
+    fn start(&self, source: &str, what: &str, is_so: impl Fn() -> bool) -> Ends {
         let mut command = self.command(&["--limit-upload", "1k"], source);
         let said = self.0.path().join("said");
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
-        let child = RefCell::new(command.spawn().unwrap());
+        let child = RefCell::new(Ends(command.spawn().unwrap()));
         eventually(what, || {
-            let ended = child.borrow_mut().try_wait().unwrap();
+            let ended = child.borrow_mut().0.try_wait().unwrap();
             let said = || std::fs::read_to_string(&said).unwrap();
             assert!(ended.is_none(), "{what}, but the run has ended: {ended:?}: {}", said());
             is_so()
@@ -219,11 +219,11 @@ fn ballast(path: &Path, seed: u64) {
 const BALLAST: usize = 256 << 20;
 
 /// What a user or a service manager does; none of it asks first.
-fn stop(mut child: Child, signals: &[Signal]) {
+fn stop(mut child: Ends, signals: &[Signal]) {
     for signal in signals {
-        kill_process(Pid::from_child(&child), *signal).unwrap();
+        kill_process(Pid::from_child(&child.0), *signal).unwrap();
     }
-    let _ = child.wait().unwrap();
+    let _ = child.0.wait().unwrap();
 }
 
 const WAYS: [&[Signal]; 4] =

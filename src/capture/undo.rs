@@ -197,9 +197,10 @@ impl Switched {
     pub fn follows(&mut self, group: Option<Group>) -> Result<(), String> {
         let mut all = lock(&OWN);
         let own = all.iter_mut().find(|own| own.path == self.path);
-        let Some(own) = own.filter(|own| group.is_none() || !own.is_begun) else {
-            return if group.is_none() { Ok(()) } else { Err("interrupted".to_owned()) };
-        };
+        if group.is_some() && own.as_ref().is_none_or(|own| own.is_begun) {
+            return Err("interrupted".to_owned());
+        }
+        let Some(own) = own else { return Ok(()) };
         let Undo::Program { after, .. } = &mut own.note.undo else { return Ok(()) };
         *after = group;
         write(&self.file, &own.note).map_err(|err| unwritten(&self.path, &err))

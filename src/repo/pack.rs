@@ -60,9 +60,9 @@ impl CodedBlock {
 
 /// Plain bytes of a block with pages of databases and disk images, which are read here and there when
 /// they are used out of a mount. Of an image of 4 GiB, 4 KiB at random and cold through a mount, turn
-/// and turn about: with blocks of 512 KiB 860 to 1,500 reads/s (median 0.6 to 1.1 ms), of 256 KiB 2,000 to 2,900 (0.33 to
-/// 0.51 ms), of 128 KiB 2,700 to 4,100 (0.25 to 0.35 ms), of 64 KiB 4,200 to 5,500 (0.18 to 0.25 ms).
-/// Beside the first, 128 KiB store 4.8 % more of it, and 64 KiB 7.5 %.
+/// and turn about: with blocks of 512 KiB 860 to 1,500 reads/s (median 0.6 to 1.1 ms), of 256 KiB
+/// 2,000 to 2,900 (0.33 to 0.51 ms), of 128 KiB 2,700 to 4,100 (0.25 to 0.35 ms), of 64 KiB 4,200 to
+/// 5,500 (0.18 to 0.25 ms). Beside the first, 128 KiB store 4.8 % more of it, and 64 KiB 7.5 %.
 const PAGED_TARGET: usize = 128 << 10;
 
 impl BlockDraft {

@@ -214,14 +214,11 @@ impl<'s, 't, 'f> ChunkTransfer<'s, 't, 'f> {
             let Some(it) = found.next_if(|it| it.number == number) else { continue };
             let base = entry.bases.get(number).zip(bases.get(number));
             let base = base.filter(|(_, there)| self.session.has_whole_chunk(there));
-            let base = match base {
-                Some((here, there)) => {
-                    let bytes = self.from.chunks.base(here, None)?;
-                    Some(BaseChunk { id: *there, bytes, old: false })
-                }
-                None => None,
-            };
-            self.anew.put(PackKind::Data, (it.id, bytes), base.as_ref())?;
+            let base = base.map(|(here, there)| -> Result<_> {
+                let bytes = self.from.chunks.base(here, None)?;
+                Ok(BaseChunk { id: *there, bytes, old: false })
+            });
+            self.anew.put(PackKind::Data, (it.id, bytes), base.transpose()?.as_ref())?;
         }
         Ok(())
     }

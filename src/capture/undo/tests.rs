@@ -64,6 +64,28 @@ fn a_note_is_whole_at_any_time_and_also_where_it_becomes_shorter() {
     assert!(file.metadata().unwrap().len() > 10_000, "it was never cut");
 }
 
+/// It would come after what must follow it.
+#[test]
+fn no_program_begins_where_what_must_follow_it_is_being_undone() {
+    let (place, interrupted) = (Place::new(), never());
+    let mut switched = place.claim("a").unwrap().note(owner("/s"), place.says()).unwrap();
+    let mark = place.0.path().join("begun");
+    let freeze = Program::new(["/usr/bin/touch", mark.to_str().unwrap()]);
+    let path = switched.path.clone();
+    let mut begin = || {
+        let begun = freeze.start_told(false, &interrupted, |group| switched.follows(group));
+        begun.map(|running| drop(running.wait()))
+    };
+    undo(&path, |_| {
+        assert!(begin().unwrap_err().ends_with("interrupted"));
+        Ok(())
+    })
+    .unwrap();
+    assert!(begin().unwrap_err().ends_with("interrupted"), "it was undone");
+    assert!(!mark.exists());
+    assert_eq!(switched.follows(None), Ok(()));
+}
+
 #[test]
 fn a_note_that_nobody_holds_is_undone_by_the_next_one_and_stays_while_that_fails() {
     let place = Place::new();
